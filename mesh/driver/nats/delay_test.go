@@ -1,0 +1,28 @@
+package nats
+
+import (
+	"testing"
+	"time"
+)
+
+func TestDelay(t *testing.T) {
+	for _, c := range []struct {
+		attempt int
+		random  float64
+		want    time.Duration
+	}{
+		{0, 0, 100 * time.Millisecond},
+		{1, 0, 100 * time.Millisecond},
+		{1, 0.5, 150 * time.Millisecond},
+		{2, 0, 200 * time.Millisecond},
+		{5, 0, 1600 * time.Millisecond},
+		{6, 0, 2 * time.Second},
+		{6, 0.5, 3 * time.Second},
+		{1 << 40, 0.5, 3 * time.Second},
+		{-1, 0, 100 * time.Millisecond},
+	} {
+		if got := delay(c.attempt, c.random); got != c.want {
+			t.Errorf("delay(%d, %v) = %v, want %v", c.attempt, c.random, got, c.want)
+		}
+	}
+}
