@@ -59,6 +59,21 @@ func FuzzBase62(f *testing.F) {
 	for _, c := range v.Invalid {
 		f.Add(c.Text, []byte(nil))
 	}
+	for _, k := range golden(f).Keys {
+		f.Add(string(k.ID), []byte(k.Compressed))
+	}
+	for _, k := range golden(f).SharedKeys {
+		f.Add(k.A, []byte(k.AES256))
+	}
+	for _, p := range golden(f).Polite {
+		f.Add(string(p.Me), []byte(p.Other))
+	}
+	for _, n := range golden(f).Namespaces.Hashed {
+		f.Add(n.Namespace, []byte(n.UTF8))
+	}
+	for _, n := range golden(f).Namespaces.Plain {
+		f.Add(n.Namespace, []byte(n.Name))
+	}
 	f.Fuzz(func(t *testing.T, text string, b []byte) {
 		if len(text) > 256 || len(b) > 256 {
 			return // callers are bounded by 45 and 33

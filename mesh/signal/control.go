@@ -18,6 +18,7 @@ const (
 	EventSignal  Event = iota + 1 // description, candidate and labels
 	EventChannel                  // a polite peer asks for a data channel
 	EventRoster                   // who is behind a hub; known to Weft only
+	_                             // 4 is kept for subscribe: what a viewer wants of a stream
 	EventMessage                  // a short text to all, which a hub passes on; known to Weft only
 )
 

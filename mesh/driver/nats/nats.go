@@ -5,7 +5,8 @@
 //
 // It keeps trying to connect for ever, at the beginning too. Subscriptions are
 // restored before the driver becomes active again; packets are never kept back
-// for a later connection. Several connections of one URL list are a cluster.
+// for a later connection. With several servers of one cluster in the URL the
+// driver moves on to the next when it loses one.
 package nats
 
 import (
@@ -27,7 +28,7 @@ import (
 const (
 	// dialTimeout bounds one attempt to connect, TLS and WebSocket included.
 	dialTimeout = 5 * time.Second
-	// flushTimeout bounds the wait for a server to confirm a subscription.
+	// flushTimeout bounds the wait for a server to confirm subscriptions.
 	flushTimeout = 5 * time.Second
 	// pingInterval finds a connection that died in silence after at most three
 	// of it. NATS's own default of 2 minutes would leave a room deaf for long.
@@ -124,6 +125,7 @@ func New(config Config) (*Driver, error) {
 }
 
 func (d *Driver) options(config Config) []natsgo.Option {
+	var once sync.Once
 	options := []natsgo.Option{
 		natsgo.Name("weft"),
 		natsgo.NoEcho(),
@@ -136,7 +138,7 @@ func (d *Driver) options(config Config) []natsgo.Option {
 		natsgo.ReconnectBufSize(-1),   // nothing is kept for later
 		natsgo.SyncQueueLen(driver.QueuePackets),
 		natsgo.CustomReconnectDelay(func(attempt int) time.Duration { return delay(attempt, rand.Float64()) }),
-		natsgo.ConnectHandler(func(nc *natsgo.Conn) { d.connected(nc); close(d.first) }),
+		natsgo.ConnectHandler(func(nc *natsgo.Conn) { d.connected(nc); once.Do(func() { close(d.first) }) }),
 		natsgo.ReconnectHandler(d.connected),
 		natsgo.DisconnectErrHandler(d.disconnected),
 		natsgo.ClosedHandler(func(*natsgo.Conn) { close(d.closed) }),
@@ -172,6 +174,12 @@ func delay(attempt int, random float64) time.Duration {
 // connected, disconnected and failed are called by nats.go, one after another
 // on a goroutine of its own.
 func (d *Driver) connected(nc *natsgo.Conn) {
+	// The subscriptions were sent again, but the server may not have read them
+	// yet; whoever is told that the driver is active publishes at once and
+	// expects answers.
+	if err := nc.FlushTimeout(flushTimeout); err != nil && !nc.IsConnected() {
+		return // lost again, and disconnected follows
+	}
 	d.log.Info("connected", "url", nc.ConnectedUrlRedacted())
 	d.state.Set(true)
 }
@@ -293,7 +301,7 @@ func (d *Driver) named(doing string, err error) error {
 	switch {
 	case errors.Is(err, natsgo.ErrReconnectBufExceeded):
 		return driver.ErrInactive
-	case errors.Is(err, natsgo.ErrConnectionClosed):
+	case errors.Is(err, natsgo.ErrConnectionClosed), d.nc.IsClosed():
 		return driver.ErrClosed
 	case errors.Is(err, natsgo.ErrMaxPayload):
 		return fmt.Errorf("%w: at most %d bytes", driver.ErrTooLarge, d.nc.MaxPayload())

@@ -1,0 +1,42 @@
+package source
+
+import (
+	"embed"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// clips are made by testdata/make.sh. Each lasts ten seconds, and its sixteen
+// bars at the top are the frame's number in binary, lowest bit on the left.
+//
+//go:embed clips
+var clips embed.FS
+
+// DefaultPattern is the test pattern of a Config that names nothing.
+const DefaultPattern = "vp8"
+
+// patterns: the clips of every test pattern. All have 640x360 pixels, 30 frames
+// per second and a bell each second, when the lamp in the picture lights.
+var patterns = map[string][]string{
+	"vp8":  {"pattern-vp8.ivf", "tone.ogg"},   // VP8, keyframe every 2 s
+	"h264": {"pattern-h264.h264", "tone.ogg"}, // H.264 constrained baseline, keyframe every 2 s
+	"slow": {"pattern-slow.ivf", "tone.ogg"},  // VP8, keyframe every 10 s only
+}
+
+// Patterns returns the names of the test patterns, sorted.
+func Patterns() []string { return slices.Sorted(maps.Keys(patterns)) }
+
+func patternInputs(name string) ([]input, error) {
+	files, ok := patterns[name]
+	if !ok {
+		return nil, fmt.Errorf("source: no test pattern %q; there are %s", name, strings.Join(Patterns(), ", "))
+	}
+	inputs := make([]input, 0, len(files))
+	for _, f := range files {
+		inputs = append(inputs, input{name: f, open: func() (fs.File, error) { return clips.Open("clips/" + f) }})
+	}
+	return inputs, nil
+}
