@@ -1,0 +1,180 @@
+package subscribe
+
+import (
+	"time"
+
+	"github.com/pion/rtp"
+
+	"github.com/weft-rtc/weft/publish"
+)
+
+// parcel is what a write needs after the lock is given back: a header that does
+// not move, and room for a payload out of the history behind an OSN. A forwarder
+// has as many as there were ever goroutines writing for it at one moment, two as
+// a rule: the publisher's and the one that brings feedback.
+type parcel struct {
+	header  rtp.Header
+	payload []byte
+	writer  Writer
+	buf     []byte  // osnSize and publish.MaxPayload long; nil until it is needed
+	next    *parcel // in Forwarder.free
+}
+
+// room returns the buffer.
+func (p *parcel) room() []byte {
+	if p.buf == nil {
+		p.buf = make([]byte, osnSize+publish.MaxPayload)
+	}
+	return p.buf
+}
+
+// parcel takes one from the free list. Callers hold mu.
+func (f *Forwarder) parcel() *parcel {
+	p := f.free
+	if p == nil {
+		return new(parcel)
+	}
+	f.free = p.next
+	return p
+}
+
+// give puts a parcel back. Callers hold mu.
+func (f *Forwarder) give(p *parcel) {
+	p.writer, p.payload, p.next = nil, nil, f.free
+	f.free = p
+}
+
+// send writes the parcel and takes mu, to give the parcel back; callers release
+// mu when they want it no more.
+func (f *Forwarder) send(p *parcel) {
+	err := p.writer.WriteRTP(&p.header, p.payload)
+	f.mu.Lock()
+	f.give(p)
+	if err != nil {
+		f.stats.Drops[ReasonWrite]++
+	}
+}
+
+// receive takes a packet on the publisher's goroutine.
+func (f *Forwarder) receive(in *input, p *publish.Packet) {
+	f.mu.Lock()
+	if in != f.in {
+		f.mu.Unlock() // the track before still had it under way
+		return
+	}
+	if why := f.refusal(); why != ReasonNone {
+		f.stats.Drops[why]++
+		f.mu.Unlock()
+		return
+	}
+	wantKey := false
+	if f.phase == waiting {
+		wantKey = f.start(p, p.Arrival)
+	}
+	switch {
+	case f.phase == waiting:
+		f.stats.Drops[ReasonKeyframe]++
+		f.mu.Unlock()
+	case f.phase == replaying && p.Index >= f.out.expect:
+		f.cursor = min(f.cursor, p.Index) // the cursor may have passed its hole
+		f.mu.Unlock()
+		f.drip(p.Arrival)
+	default:
+		f.forward(p)
+	}
+	if wantKey {
+		in.track.RequestKeyframe(p.Arrival)
+	}
+}
+
+// forward sends a live packet, or one that fills a hole. It is called with mu
+// held and gives it back before it writes.
+func (f *Forwarder) forward(p *publish.Packet) {
+	out := f.parcel()
+	out.payload = p.Payload
+	why := f.plan(p, p.Timestamp+f.times.offset, out)
+	if why != ReasonNone {
+		f.stats.Drops[why]++
+		f.give(out)
+		f.mu.Unlock()
+		return
+	}
+	f.mu.Unlock()
+	f.send(out)
+	f.mu.Unlock()
+}
+
+// start leaves waiting if it can: at the packet p if that is a key picture, else
+// at the last one that the history has whole. p is nil on a tick. wantKey says
+// that the publisher should be asked for a key picture. Callers hold mu.
+func (f *Forwarder) start(p *publish.Packet, now time.Time) (wantKey bool) {
+	newest, ts, _ := f.in.track.Newest()
+	if p != nil && p.Keyframe && p.Index == newest { // not one that was repaired
+		f.times.anchor(p.Timestamp, now)
+		f.out.begin(p.Index)
+		f.phase, f.liveFrom = live, p.Index
+		return false
+	}
+	key, ok := f.in.track.LastKeyframe()
+	if !ok {
+		return f.video()
+	}
+	f.times.anchor(ts, now)
+	f.out.begin(key)
+	f.phase, f.cursor, f.boundary = replaying, key, false
+	f.liveFrom = newest + 1 // moved on until the end of the replay
+	f.stats.Replays++
+	f.replayed = now
+	// What is kept shows a picture at once; when it is long, a fresh key picture
+	// is less to send. drip jumps to it.
+	return newest-key > longReplay
+}
+
+// plan gives the packet its number, notes it and fills the header. Callers hold
+// mu. liveTS is the outgoing timestamp if the packet is not late in a replay.
+func (f *Forwarder) plan(p *publish.Packet, liveTS uint32, out *parcel) DropReason {
+	if len(p.Payload) == 0 {
+		f.out.skip(p.Index)
+		return ReasonPadding
+	}
+	number, late, ok := f.out.take(p.Index)
+	if !ok {
+		return ReasonLate
+	}
+	if late && p.Index < f.liveFrom {
+		if liveTS, ok = f.neighbourTime(number, p); !ok {
+			return ReasonLate
+		}
+	}
+	e := f.out.at(number)
+	e.ts, e.sent = liveTS, sentOnce
+	if !late {
+		f.times.sent(p.Timestamp, liveTS, p.Arrival)
+	}
+	out.header = rtp.Header{
+		Version: 2, Marker: p.Marker, PayloadType: f.payload.Type,
+		SequenceNumber: uint16(number), Timestamp: liveTS, SSRC: f.ssrc,
+	}
+	out.writer = f.writer
+	f.stats.Packets++
+	f.stats.Bytes += uint64(len(p.Payload))
+	return ReasonNone
+}
+
+// neighbourTime finds the stamp of a packet that was missing when its picture
+// was replayed: the packet before or after it has it. Callers hold mu.
+func (f *Forwarder) neighbourTime(number int64, p *publish.Packet) (uint32, bool) {
+	for _, n := range [...]int64{number - 1, number + 1} {
+		if n < f.out.run || n < f.out.lowest() || n >= f.out.next {
+			continue
+		}
+		e := f.out.at(n)
+		if e.sent == neverSent {
+			continue
+		}
+		if q, ok := f.in.track.Peek(e.index); ok && q.Timestamp == p.Timestamp {
+			return e.ts, true
+		}
+	}
+	return 0, false
+}
