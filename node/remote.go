@@ -1,0 +1,222 @@
+package node
+
+import (
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/pion/rtcp"
+
+	"github.com/weft-rtc/weft/interceptors/codec"
+	"github.com/weft-rtc/weft/mesh"
+	"github.com/weft-rtc/weft/mesh/conn"
+	"github.com/weft-rtc/weft/mesh/sdp"
+	"github.com/weft-rtc/weft/mesh/signal"
+	"github.com/weft-rtc/weft/publish"
+	"github.com/weft-rtc/weft/subscribe"
+)
+
+// RemotePeer is another member of the room. Its fields are guarded by the
+// Peer's mu.
+type RemotePeer struct {
+	peer *Peer
+	link *mesh.Link
+	log  *slog.Logger
+
+	hub   bool // says hub: true of itself
+	ready bool // control channel open
+	state conn.State
+	subs  map[string]*subscription // by id of the send
+	in    map[*conn.Receiver]*inbound
+	talk  *rate.Limiter // messages relayed for the peer
+
+	audience
+}
+
+// subscription is one remote peer's copy of one slot of a publication.
+type subscription struct {
+	send    sdp.Send
+	track   *publish.Track
+	forward *subscribe.Forwarder
+	sender  *conn.Sender // nil until negotiated
+	muted   string       // reason, empty while the track flows
+}
+
+// Connection describes a remote peer at one moment.
+type Connection struct {
+	ID       string          `json:"id"`
+	Metadata json.RawMessage `json:"metadata,omitempty"`
+	State    string          `json:"state"`
+	Via      string          `json:"via,omitempty"` // hub behind which the peer is
+	Streams  []string        `json:"streams"`       // labels
+}
+
+// Connections returns the remote peers, those behind a hub included, in no
+// order.
+func (p *Peer) Connections() []Connection {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	all := make([]Connection, 0, len(p.remotes)+len(p.behind))
+	labels := map[string][]string{}
+	for _, pub := range p.table.sorted() {
+		labels[pub.origin] = append(labels[pub.origin], pub.label)
+	}
+	for id, r := range p.remotes {
+		all = append(all, Connection{ID: id, Metadata: r.link.Metadata(), State: r.state.String(), Streams: labels[id]})
+	}
+	via := ""
+	if h := p.hub(); h != nil {
+		via = h.id
+	}
+	for id, b := range p.behind {
+		if p.remotes[id] == nil {
+			all = append(all, Connection{ID: id, Metadata: b.Metadata, State: conn.StateConnected.String(), Via: via, Streams: labels[id]})
+		}
+	}
+	return all
+}
+
+// reconcile makes the subscriptions of r what the table and the rule say, and
+// tells the link. Peer.mu is held.
+func (r *RemotePeer) reconcile() {
+	if !r.ready {
+		return
+	}
+	wanted := map[string]bool{}
+	labels := map[string]string{}
+	var sends []sdp.Send
+	for _, pub := range r.peer.table.sorted() {
+		if !r.peer.role.forwards(pub, r.audience) {
+			continue
+		}
+		labels[pub.streamID] = pub.wireLabel()
+		for _, s := range pub.slots {
+			id := pub.streamID + "/" + s.name
+			wanted[id] = true
+			sends = append(sends, r.subscribe(id, pub, s).send)
+		}
+	}
+	for id, sub := range r.subs {
+		if !wanted[id] {
+			sub.close()
+			delete(r.subs, id)
+		}
+	}
+	r.link.SetSends(sends, labels)
+}
+
+// subscribe returns the subscription of a slot, made anew or brought over to
+// the track that is in the slot now.
+func (r *RemotePeer) subscribe(id string, pub *publication, s slot) *subscription {
+	if sub := r.subs[id]; sub != nil {
+		if sub.track != s.track {
+			sub.replace(s.track)
+		}
+		return sub
+	}
+	sub := &subscription{
+		track: s.track,
+		send: sdp.Send{
+			ID:       id,
+			Kind:     s.track.Kind(),
+			StreamID: pub.streamID,
+			TrackID:  id,
+			SSRC:     newSSRC(),
+		},
+	}
+	if sub.send.Kind == codec.Video {
+		sub.send.RTXSSRC = newSSRC()
+	}
+	sub.forward = subscribe.NewForwarder(subscribe.Config{
+		Track:   s.track,
+		SSRC:    sub.send.SSRC,
+		RTXSSRC: sub.send.RTXSSRC,
+		CNAME:   pub.streamID,
+		Logger:  r.log.With("stream", pub.wireLabel()),
+	})
+	r.subs[id] = sub
+	return sub
+}
+
+// newSSRC draws an SSRC; small ones stay free for the transport.
+func newSSRC() uint32 { return rand.Uint32N(1<<32-1<<16) + 1<<16 }
+
+// bind connects the forwarder to its writer once the track was negotiated. A
+// receiver that lacks the codec gets nothing and is told so.
+func (s *subscription) bind(sender *conn.Sender) {
+	s.sender = sender
+	s.choose()
+	sender.SetFeedback(func(pkts []rtcp.Packet, now time.Time) { s.forward.HandleRTCP(pkts, now) })
+}
+
+func (s *subscription) choose() {
+	if s.sender == nil {
+		return
+	}
+	i := slices.IndexFunc(s.sender.Payloads(), func(p sdp.Payload) bool { return p.Codec.Matches(s.track.Codec()) })
+	if i < 0 {
+		s.muted = subscribe.ReasonCodec.String()
+		s.forward.Mute(subscribe.ReasonCodec)
+		return
+	}
+	s.muted = ""
+	p := s.sender.Payloads()[i]
+	s.forward.Bind(s.sender, subscribe.Payload{Type: p.Type, RTX: p.RTX})
+}
+
+// replace puts another track of the same kind in, without signaling.
+func (s *subscription) replace(t *publish.Track) {
+	s.track = t
+	s.forward.SetTrack(t)
+	s.choose()
+}
+
+func (s *subscription) close() { s.forward.Close() }
+
+// rosterFor lists for r who is behind this hub. Peer.mu is held.
+func (r *RemotePeer) rosterFor() roster {
+	out := roster{Peers: []rosterPeer{}}
+	for id, other := range r.peer.remotes {
+		if other == r || !other.ready {
+			continue
+		}
+		rp := rosterPeer{ID: id, Metadata: other.link.Metadata(), Streams: []rosterStream{}}
+		for _, pub := range r.peer.table.from(id) {
+			if r.peer.role.forwards(pub, r.audience) {
+				rp.Streams = append(rp.Streams, r.rosterStream(pub))
+			}
+		}
+		out.Peers = append(out.Peers, rp)
+	}
+	slices.SortFunc(out.Peers, func(a, b rosterPeer) int { return strings.Compare(a.ID, b.ID) })
+	return out
+}
+
+func (r *RemotePeer) rosterStream(pub *publication) rosterStream {
+	rs := rosterStream{ID: pub.streamID, Label: pub.label}
+	for _, s := range pub.slots {
+		t := rosterTrack{Kind: s.track.Kind().String(), Codec: s.track.Codec().Name}
+		if sub := r.subs[pub.streamID+"/"+s.name]; sub != nil {
+			t.Muted = sub.muted
+		}
+		rs.Tracks = append(rs.Tracks, t)
+	}
+	return rs
+}
+
+// send sends a control event and reports whether it has to be sent again: the
+// channel has no path while ICE restarts. Other failures mean that the peer is
+// going anyway.
+func (r *RemotePeer) send(e signal.Event, payload any) (again bool) {
+	err := r.link.SendEvent(e, payload)
+	if err != nil {
+		r.log.Debug("control event not sent", "event", e.String(), "err", err)
+	}
+	return errors.Is(err, conn.ErrRestarting)
+}

@@ -1,0 +1,345 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/pion/logging"
+	"github.com/pion/rtp"
+	"github.com/pion/transport/v4/vnet"
+
+	"github.com/weft-rtc/weft/interceptors/codec"
+	"github.com/weft-rtc/weft/mesh/conn"
+	"github.com/weft-rtc/weft/mesh/driver/memory"
+	"github.com/weft-rtc/weft/publish"
+)
+
+// world is a network in virtual time with hosts that can lose packets, and a
+// signaling bus that all its peers share. It lives inside a synctest bubble.
+type world struct {
+	t      *testing.T
+	router *vnet.Router
+	bus    *memory.Bus
+	hosts  int
+	undo   []func()
+
+	mu   sync.Mutex
+	rnd  *rand.Rand
+	loss float64 // of every packet, each way
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{t: t, bus: memory.NewBus(), rnd: rand.New(rand.NewPCG(1, 2))}
+	router, err := vnet.NewRouter(&vnet.RouterConfig{
+		CIDR:          "10.0.0.0/16",
+		MinDelay:      10 * time.Millisecond,
+		LoggerFactory: &logging.DefaultLoggerFactory{Writer: os.Stderr, DefaultLogLevel: logging.LogLevelError},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	router.AddChunkFilter(func(vnet.Chunk) bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.rnd.Float64() >= w.loss
+	})
+	if err := router.Start(); err != nil {
+		t.Fatal(err)
+	}
+	w.router = router
+	w.undo = append(w.undo, func() {
+		if err := router.Stop(); err != nil {
+			t.Error("stop router:", err)
+		}
+	})
+	return w
+}
+
+// setLoss changes the share of packets that every host loses.
+func (w *world) setLoss(loss float64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.loss = loss
+}
+
+// close ends everything, in the reverse order of its making.
+func (w *world) close() {
+	for i := len(w.undo) - 1; i >= 0; i-- {
+		w.undo[i]()
+	}
+}
+
+// peer makes a Peer on a host of its own and joins it to the room.
+func (w *world) peer(cfg Config, noNACK bool) *Peer {
+	w.t.Helper()
+	w.hosts++
+	host, err := vnet.NewNet(&vnet.NetConfig{StaticIPs: []string{fmt.Sprintf("10.0.1.%d", w.hosts)}})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if err := w.router.AddNet(host); err != nil {
+		w.t.Fatal(err)
+	}
+	if testing.Verbose() && os.Getenv("WEFT_TEST_LOG") != "" {
+		cfg.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})).With("host", w.hosts)
+	}
+	api, err := conn.NewAPI(conn.Config{Net: host, NoNACK: noNACK, Logger: cfg.Logger})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	cfg.Conn = api
+	cfg.Driver = w.bus.Driver()
+	p, err := New(cfg)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if err := p.Join(context.Background(), "room"); err != nil {
+		w.t.Fatal(err)
+	}
+	w.undo = append(w.undo, func() {
+		if err := p.Close(); err != nil {
+			w.t.Error(err)
+		}
+		if err := api.Close(); err != nil {
+			w.t.Error(err)
+		}
+		if err := cfg.Driver.Close(); err != nil {
+			w.t.Error(err)
+		}
+	})
+	return p
+}
+
+// camera is a made-up VP8 publisher: frames of several packets, each with a
+// number of its own.
+type camera struct {
+	track *publish.Track
+	seq   uint16
+	ts    uint32
+	sent  uint32
+}
+
+func newCamera() *camera {
+	return &camera{track: publish.NewTrack(publish.TrackConfig{
+		ID: "camera", Codec: codec.Default(codec.Video)[0], KeyframeRequest: func() {},
+	})}
+}
+
+// frame writes one picture of n packets; every 30th is a keyframe.
+func (c *camera) frame(n int) {
+	key := c.ts/3000%30 == 0
+	for i := range n {
+		payload := make([]byte, 600)
+		if i == 0 {
+			payload[0] = 0x10 // S=1, PID=0 (RFC 7741 section 4.2)
+		}
+		payload[1] = 1 // P=1: interframe
+		if i == 0 && key {
+			payload[1] = 0
+			copy(payload[4:], []byte{0x9d, 0x01, 0x2a, 0x80, 0x02, 0x68, 0x01})
+		}
+		c.sent++
+		payload[16], payload[17], payload[18], payload[19] = byte(c.sent>>24), byte(c.sent>>16), byte(c.sent>>8), byte(c.sent)
+		c.track.WriteRTP(&rtp.Header{
+			Version: 2, SequenceNumber: c.seq, Timestamp: c.ts, Marker: i == n-1, SSRC: 7,
+		}, payload, time.Now())
+		c.seq++
+	}
+	c.ts += 3000
+}
+
+// run plays for d in real (virtual) time, at 30 frames a second.
+func (c *camera) run(d time.Duration, packets int) {
+	tick := time.NewTicker(time.Second / 30)
+	defer tick.Stop()
+	for range int(d / (time.Second / 30)) {
+		<-tick.C
+		c.frame(packets)
+	}
+}
+
+// film is the other end: it remembers which numbers arrived.
+type film struct {
+	mu   sync.Mutex
+	seen map[uint32]int
+}
+
+func (f *film) WritePacket(p *publish.Packet) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	b := p.Payload[16:20]
+	f.seen[uint32(b[0])<<24|uint32(b[1])<<16|uint32(b[2])<<8|uint32(b[3])]++
+}
+
+// delivered counts distinct numbers from first to last, and duplicates.
+func (f *film) delivered(first, last uint32) (n, twice int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i := first; i <= last; i++ {
+		if f.seen[i] > 0 {
+			n++
+		}
+		if f.seen[i] > 1 {
+			twice++
+		}
+	}
+	return n, twice
+}
+
+// watch films every video track that p receives, by origin.
+func watch(p *Peer) func(origin string) *film {
+	var mu sync.Mutex
+	films := map[string]*film{}
+	p.OnTrack(func(e TrackEvent) {
+		if !e.Added || e.Track.Kind() != codec.Video {
+			return
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if films[e.Peer] == nil {
+			films[e.Peer] = &film{seen: map[uint32]int{}}
+		}
+		e.Track.Add(films[e.Peer])
+	})
+	return func(origin string) *film {
+		mu.Lock()
+		defer mu.Unlock()
+		if films[origin] == nil {
+			return &film{}
+		}
+		return films[origin]
+	}
+}
+
+// TestCallWithLoss runs 30 s of call from a publisher over a hub to a viewer.
+// Both hops lose 5 % of all packets each way, media and feedback, DTLS and ICE.
+func TestCallWithLoss(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		repair bool
+	}{
+		{"repaired", true},
+		{"not repaired", false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				defer w.close()
+				w.peer(Config{Hub: true}, !tt.repair)
+				viewer := w.peer(Config{}, !tt.repair)
+				seen := watch(viewer)
+				publisher := w.peer(Config{}, !tt.repair)
+				c := newCamera()
+				if err := publisher.Publish(publish.Stream{Label: "cam", Tracks: []*publish.Track{c.track}}); err != nil {
+					t.Fatal(err)
+				}
+				c.run(5*time.Second, 4) // the room comes together
+				w.setLoss(0.05)
+				first := c.sent + 1
+				c.run(30*time.Second, 4)
+				last := c.sent
+				w.setLoss(0)
+				c.run(3*time.Second, 4) // what is still missing is asked for
+				got, twice := seen(publisher.ID()).delivered(first, last)
+				want := int(last - first + 1)
+				t.Logf("%d of %d packets, %d twice", got, want, twice)
+				if twice > 0 {
+					t.Errorf("%d packets handed on twice", twice)
+				}
+				if tt.repair && got != want {
+					t.Errorf("delivered %d of %d", got, want)
+				}
+				if share := float64(got) / float64(want); !tt.repair && (share > 0.92 || share < 0.85) {
+					t.Errorf("without repair %.1f %% were delivered, 5 %% lost twice leaves 90.3", 100*share)
+				}
+			})
+		})
+	}
+}
+
+// TestMesh: three peers without a hub, all publish, all see all.
+func TestMesh(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.close()
+		const n = 3
+		var peers [n]*Peer
+		var cams [n]*camera
+		var seen [n]func(string) *film
+		for i := range peers {
+			peers[i], cams[i] = w.peer(Config{Metadata: map[string]any{"name": fmt.Sprint("peer ", i)}}, false), newCamera()
+			seen[i] = watch(peers[i])
+			if err := peers[i].Publish(publish.Stream{Label: "cam", Tracks: []*publish.Track{cams[i].track}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var playing sync.WaitGroup
+		for _, c := range cams {
+			playing.Go(func() { c.run(8*time.Second, 2) })
+		}
+		playing.Wait()
+		synctest.Wait()
+		for i := range peers {
+			if got := len(peers[i].Connections()); got != n-1 {
+				t.Errorf("peer %d has %d connections, want %d", i, got, n-1)
+			}
+			for j := range peers {
+				if i == j {
+					continue
+				}
+				if got, _ := seen[i](peers[j].ID()).delivered(240, 480); got < 230 {
+					t.Errorf("peer %d saw %d packets of peer %d in the last 4 s, want 240", i, got, j)
+				}
+			}
+		}
+	})
+}
+
+// TestHubRoster: peers behind a hub appear under their own ids, are not linked
+// to each other, and their streams end when they leave.
+func TestHubRoster(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.close()
+		hub := w.peer(Config{Hub: true}, false)
+		a, b := w.peer(Config{Metadata: map[string]any{"name": "a"}}, false), w.peer(Config{Metadata: map[string]any{"name": "b"}}, false)
+		var events []string
+		b.OnStream(func(e StreamEvent) { events = append(events, fmt.Sprint(e.Label, " ", e.Added, " ", e.Peer == a.ID())) })
+		c := newCamera()
+		if err := a.Publish(publish.Stream{Label: "cam", Tracks: []*publish.Track{c.track}}); err != nil {
+			t.Fatal(err)
+		}
+		aID := a.ID()
+		c.run(5*time.Second, 1)
+		synctest.Wait()
+		var via string
+		for _, conn := range b.Connections() {
+			if conn.ID == aID {
+				via = conn.Via
+			}
+		}
+		if via != hub.ID() {
+			t.Errorf("b reaches a via %q, want the hub %q: %+v", via, hub.ID(), b.Connections())
+		}
+		if got := len(hub.Connections()); got != 2 {
+			t.Errorf("hub has %d connections, want 2", got)
+		}
+		a.Leave()
+		<-time.After(2 * time.Second)
+		synctest.Wait()
+		if got := len(b.Connections()); got != 1 {
+			t.Errorf("after a left b has %d connections, want the hub: %+v", got, b.Connections())
+		}
+		if len(events) != 2 || events[0] != "cam true true" || events[1] != "cam false false" {
+			t.Errorf("events of b: %q", events)
+		}
+	})
+}
