@@ -203,6 +203,10 @@ func (l *Link) negotiate() {
 	ctx, cancel := l.context()
 	defer cancel()
 	offer, err := l.conn.Offer(ctx)
+	if errors.Is(err, sdp.ErrTooLarge) { // the others are offered without it
+		l.log.Error("track not offered", "err", err)
+		offer, err = l.conn.Offer(ctx)
+	}
 	if err != nil {
 		l.fail(fmt.Errorf("make offer: %w", err))
 		return

@@ -374,11 +374,16 @@ func TestRestartICE(t *testing.T) {
 		for _, l := range []*Link{a.ready[b.room.ID()], b.ready[a.room.ID()]} {
 			l.SetSends([]sdp.Send{video("v" + string(l.ID()[:4]))}, map[string]string{})
 			pass(time.Second)
-			before := l.Conn().RemoteUfrag()
+			ufrag := func() string {
+				c := make(chan string, 1)
+				l.do(func() { c <- l.conn.RemoteUfrag() })
+				return <-c
+			}
+			before := ufrag()
 			l.RestartICE()
 			pass(5 * time.Second)
 			linked(t, a, b)
-			if l.Conn().RemoteUfrag() == before {
+			if ufrag() == before {
 				t.Errorf("the remote side of %s did not restart; links ended: %v, %v", l.ID()[:4], a.closed, b.closed)
 			}
 		}

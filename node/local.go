@@ -19,10 +19,7 @@ func (p *Peer) Publish(s publish.Stream) error {
 	if len(s.Tracks) == 0 {
 		return errors.New("publish: stream has no tracks")
 	}
-	pub := &publication{label: s.Label, streamID: s.ID}
-	if pub.streamID == "" {
-		pub.streamID = rand.Text()
-	}
+	pub := &publication{label: s.Label, streamID: rand.Text()}
 	counts := map[string]int{}
 	for _, t := range s.Tracks {
 		if t == nil {
