@@ -89,17 +89,24 @@ func (p *Peer) sendRosters() {
 	p.dirty = false
 	again := false
 	for _, r := range p.remotes {
-		switch {
-		case !r.ready:
-		case p.role == roleHub:
-			again = r.send(signal.EventRoster, r.rosterFor()) || again
-		case r.hub:
-			again = r.send(signal.EventRoster, roster{Direct: p.direct()}) || again
-		}
+		again = r.ready && r.sendRoster() || again
 	}
 	if again {
 		p.touch()
 	}
+}
+
+// sendRoster tells a peer who is behind this hub, or a hub which peers this
+// peer reaches itself, and reports whether that has to be done again. Peer.mu is
+// held.
+func (r *RemotePeer) sendRoster() (again bool) {
+	switch {
+	case r.peer.role == roleHub:
+		return r.send(signal.EventRoster, r.rosterFor())
+	case r.hub:
+		return r.send(signal.EventRoster, roster{Direct: r.peer.direct()})
+	}
+	return false
 }
 
 // direct lists the peers, hubs excepted, that are reached directly.

@@ -256,8 +256,8 @@ func (p *Peer) Room() string {
 }
 
 // SetHub changes the role while the room is running: what already flows goes
-// on, what the new rule adds or ends is negotiated. Peers that are connected
-// learn of the role when they connect anew.
+// on, what the new rule adds or ends is negotiated. Peers that know of rosters
+// learn of the role at once, others when they connect anew.
 func (p *Peer) SetHub(hub bool) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -271,6 +271,16 @@ func (p *Peer) SetHub(hub bool) error {
 	}
 	if p.room != nil {
 		p.room.SetMetadata(metadata)
+	}
+	for _, r := range p.remotes {
+		if !r.ready {
+			continue
+		}
+		ro := roster{} // no hub any more
+		if hub {
+			ro = r.rosterFor()
+		}
+		r.send(signal.EventRoster, ro) // before the streams whose labels need it
 	}
 	p.reconcileAll()
 	return nil

@@ -181,7 +181,7 @@ func (s *subscription) close() { s.forward.Close() }
 
 // rosterFor lists for r who is behind this hub. Peer.mu is held.
 func (r *RemotePeer) rosterFor() roster {
-	out := roster{Peers: []rosterPeer{}}
+	out := roster{Hub: true, Peers: []rosterPeer{}}
 	for id, other := range r.peer.remotes {
 		if other == r || !other.ready {
 			continue

@@ -9,6 +9,7 @@ import (
 // roster is the payload of control event 3. A hub tells each peer who is behind
 // it; a peer tells the hub whom it reaches without it.
 type roster struct {
+	Hub    bool         `json:"hub,omitempty"` // the sender is a hub now
 	Peers  []rosterPeer `json:"peers,omitempty"`
 	Direct []string     `json:"direct,omitempty"`
 }

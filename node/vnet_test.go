@@ -2,10 +2,13 @@ package node
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"os"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -125,17 +128,22 @@ type camera struct {
 	seq   uint16
 	ts    uint32
 	sent  uint32
+	gop   int // frames from keyframe to keyframe, 30 if zero
 }
 
 func newCamera() *camera {
 	return &camera{track: publish.NewTrack(publish.TrackConfig{
-		ID: "camera", Codec: codec.Default(codec.Video)[0], KeyframeRequest: func() {},
+		ID: "camera", Codec: codec.Default(codec.Video)[0],
 	})}
 }
 
-// frame writes one picture of n packets; every 30th is a keyframe.
+// frame writes one picture of n packets; the first of each group is a keyframe.
 func (c *camera) frame(n int) {
-	key := c.ts/3000%30 == 0
+	gop := max(c.gop, 1)
+	if c.gop == 0 {
+		gop = 30
+	}
+	key := int(c.ts/3000)%gop == 0
 	for i := range n {
 		payload := make([]byte, 600)
 		if i == 0 {
@@ -340,6 +348,139 @@ func TestHubRoster(t *testing.T) {
 		}
 		if len(events) != 2 || events[0] != "cam true true" || events[1] != "cam false false" {
 			t.Errorf("events of b: %q", events)
+		}
+	})
+}
+
+// TestReplace: publishing again under a label swaps the track on the sender
+// that is there; unpublishing ends the stream.
+func TestReplace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.close()
+		w.peer(Config{Hub: true}, false)
+		a, b := w.peer(Config{}, false), w.peer(Config{}, false)
+		seen := watch(b)
+		var streams, tracks []bool
+		b.OnStream(func(e StreamEvent) { streams = append(streams, e.Added) })
+		b.OnTrack(func(e TrackEvent) { tracks = append(tracks, e.Added) })
+		one, two := newCamera(), newCamera()
+		two.sent, two.seq = 100_000, 40_000
+		for _, c := range []*camera{one, two} {
+			if err := a.Publish(publish.Stream{Label: "cam", Tracks: []*publish.Track{c.track}}); err != nil {
+				t.Fatal(err)
+			}
+			c.run(5*time.Second, 2)
+		}
+		synctest.Wait()
+		if got, _ := seen(a.ID()).delivered(100_190, 100_290); got != 101 {
+			t.Errorf("%d of 101 packets of the second camera", got)
+		}
+		if len(streams) != 1 || len(tracks) != 1 {
+			t.Errorf("events of a replacement: streams %v, tracks %v, want one of each", streams, tracks)
+		}
+		a.Unpublish("cam")
+		a.Unpublish("no such")
+		<-time.After(2 * time.Second)
+		synctest.Wait()
+		if len(streams) != 2 || streams[1] {
+			t.Errorf("after Unpublish: streams %v", streams)
+		}
+	})
+}
+
+// TestLateJoiner: a source that makes a keyframe only every 10 s and cannot be
+// asked for one. Who joins in between sees at once, from what the hub has kept.
+func TestLateJoiner(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.close()
+		w.peer(Config{Hub: true}, false)
+		a := w.peer(Config{}, false)
+		c := newCamera()
+		c.gop = 300
+		if err := a.Publish(publish.Stream{Label: "cam", Tracks: []*publish.Track{c.track}}); err != nil {
+			t.Fatal(err)
+		}
+		c.run(14*time.Second, 1)
+		late := w.peer(Config{}, false)
+		seen := watch(late)
+		c.run(3*time.Second, 1) // the next keyframe is 3 s away
+		synctest.Wait()
+		if got, _ := seen(a.ID()).delivered(301, 500); got != 200 {
+			t.Errorf("%d of 200 packets since the last keyframe", got)
+		}
+	})
+}
+
+// TestSetHub changes the role of a peer in the middle of a room.
+func TestSetHub(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.close()
+		toMiddle := func(_ string, m json.RawMessage) bool { return strings.Contains(string(m), "middle") }
+		middle := w.peer(Config{Metadata: map[string]any{"name": "middle"}}, false)
+		a, b := w.peer(Config{Verify: toMiddle}, false), w.peer(Config{Verify: toMiddle}, false)
+		var labels []string
+		b.OnStream(func(e StreamEvent) { labels = append(labels, fmt.Sprint(e.Label, " ", e.Added)) })
+		c := newCamera()
+		if err := a.Publish(publish.Stream{Label: "cam", Tracks: []*publish.Track{c.track}}); err != nil {
+			t.Fatal(err)
+		}
+		c.run(3*time.Second, 1)
+		synctest.Wait()
+		if len(labels) != 0 {
+			t.Errorf("forwarded without being a hub: %q", labels)
+		}
+		for _, hub := range []bool{true, false} {
+			if err := middle.SetHub(hub); err != nil {
+				t.Fatal(err)
+			}
+			c.run(3*time.Second, 1)
+		}
+		synctest.Wait()
+		if !slices.Equal(labels, []string{"cam true", "cam false"}) {
+			t.Errorf("streams of b: %q", labels)
+		}
+	})
+}
+
+// TestHandlerTrouble: a handler that panics or blocks harms neither the room
+// nor, after it, other handlers.
+func TestHandlerTrouble(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.close()
+		a := w.peer(Config{}, false)
+		release := make(chan struct{})
+		blocked := false
+		a.OnConnection(func(ConnectionEvent) { panic("handler") })
+		a.OnConnection(func(ConnectionEvent) {
+			if !blocked {
+				blocked = true
+				<-release
+			}
+		})
+		count := 0
+		off := a.OnConnection(func(ConnectionEvent) { count++ })
+		w.peer(Config{}, false)
+		<-time.After(5 * time.Second)
+		synctest.Wait()
+		if n := len(a.Connections()); n != 1 || count != 0 {
+			t.Errorf("%d connections, %d events behind a blocked handler", n, count)
+		}
+		close(release)
+		synctest.Wait()
+		if count == 0 {
+			t.Error("no events after the handler went on")
+		}
+		off()
+		before := count
+		w.peer(Config{}, false)
+		<-time.After(5 * time.Second)
+		synctest.Wait()
+		if count != before {
+			t.Error("events after off")
 		}
 	})
 }

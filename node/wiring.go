@@ -46,7 +46,6 @@ func (w *wiring) LinkState(l *mesh.Link, s conn.State, err error) {
 	p.mu.Lock()
 	r := p.remote(l)
 	r.state = s
-	r.hub = r.hub || isHub(l.Metadata())
 	if s == conn.StateClosed {
 		p.lost(r)
 	}
@@ -96,15 +95,21 @@ func (w *wiring) LinkReady(l *mesh.Link) {
 	r := p.remote(l)
 	r.hub = isHub(l.Metadata())
 	r.ready = true
-	if r.hub && p.role == roleMesh {
-		for _, other := range p.remotes {
-			if !other.hub {
-				other.link.Close() // reached through the hub from now on
-			}
-		}
-	}
+	p.keepToHub()
 	r.reconcile()
 	p.touch()
+}
+
+// keepToHub closes the links that a hub makes needless; p.mu is held.
+func (p *Peer) keepToHub() {
+	if p.role == roleHub || p.hub() == nil {
+		return
+	}
+	for _, r := range p.remotes {
+		if !r.hub {
+			r.link.Close()
+		}
+	}
 }
 
 // LinkTrack takes a remote track in. It is in the table from its first packet
@@ -246,6 +251,13 @@ func (p *Peer) takeRoster(r *RemotePeer, payload json.RawMessage) error {
 	ro, err := parseRoster(payload)
 	if err != nil {
 		return err
+	}
+	if ro.Hub != r.hub {
+		r.hub = ro.Hub
+		p.keepToHub()
+		if !r.hub {
+			p.forgetBehind()
+		}
 	}
 	if !r.hub {
 		r.direct = make(map[string]bool, len(ro.Direct))
