@@ -1,0 +1,19 @@
+// Package conn is one connection to a remote party: a browser, another node, a
+// WHIP or WHEP client.
+//
+// It uses a pion PeerConnection as a transport only: ICE, DTLS, SCTP and SRTP.
+// pion sees nothing but data-only descriptions; every description that carries
+// media is made and read by mesh/sdp. Incoming RTP is taken from pion's SRTP
+// loop (BufferFactory) and is demultiplexed here by SSRC, mid and RID; outgoing
+// RTP goes straight to the SRTP session through the writer of one RTPSender.
+//
+// Three kinds of goroutines meet here. One goroutine of the caller (a link's)
+// negotiates: Offer, HandleOffer, HandleAnswer, AddCandidate, SetSends, Needed,
+// Stable, RemoteUfrag, Restart. pion's goroutines bring packets and changes of
+// state; packets are handed to an [RTPSink] right there. Everything else
+// reaches the [Handler] on one goroutine of the connection, in order.
+//
+// The package makes no signaling, knows no labels, no rooms and no
+// publications, answers no NACK and makes no sender report: that is the
+// forwarder's work.
+package conn

@@ -1,0 +1,34 @@
+package conn
+
+import "errors"
+
+// Errors that a caller may branch on.
+var (
+	// ErrClosed is returned by everything on a closed connection or sender.
+	ErrClosed = errors.New("conn: closed")
+	// ErrNotConnected means that DTLS is not up (yet): the packet was dropped.
+	ErrNotConnected = errors.New("conn: not connected")
+	// ErrNotStable means that an offer of ours is still without an answer.
+	ErrNotStable = errors.New("conn: an offer waits for its answer")
+	// ErrNoDescription means that a candidate came before any description.
+	ErrNoDescription = errors.New("conn: candidate before the first description")
+	// ErrCertificate ends a connection: an offer named another certificate.
+	ErrCertificate = errors.New("conn: the certificate of the other side changed")
+	// ErrHandshake ends a connection: DTLS failed, most often because the other
+	// side's certificate is not the one its description names.
+	ErrHandshake = errors.New("conn: DTLS handshake failed")
+	// ErrTooManySSRCs ends a connection whose peer sends on too many SSRCs that
+	// no description names.
+	ErrTooManySSRCs = errors.New("conn: too many undeclared SSRCs")
+	// ErrHandlerSlow ends a connection whose Handler does not keep up.
+	ErrHandlerSlow = errors.New("conn: too many events wait for the handler")
+	// ErrControlClosed means that the control channel is not open.
+	ErrControlClosed = errors.New("conn: control channel is not open")
+	// ErrRestarting means that ICE restarts and has no path right now: what helps
+	// it to find one (candidates) has to go through the driver.
+	ErrRestarting = errors.New("conn: ICE is restarting")
+	// ErrControlFull means that too much unsent data waits already.
+	ErrControlFull = errors.New("conn: control channel is full")
+	// ErrControlTooLarge means that a message is longer than MaxControlMessage.
+	ErrControlTooLarge = errors.New("conn: control message is too large")
+)

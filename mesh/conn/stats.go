@@ -1,0 +1,78 @@
+package conn
+
+import "sync/atomic"
+
+// DropReason says why a packet went no further.
+type DropReason uint8
+
+// The reasons. Padding and late packets are ordinary; the others are worth a
+// look when they grow.
+const (
+	DropMalformed   DropReason = iota // not an RTP or RTCP packet
+	DropUnknownSSRC                   // no track for the SSRC (yet)
+	DropClosed                        // of a track that is closed
+	DropPadding                       // nothing but padding or a probe
+	DropPayloadType                   // a payload type that was not agreed on
+	DropRTX                           // a retransmission of nobody knows what
+	DropNoSink                        // the Receiver has no sink
+	DropInterceptor                   // not counted in feedback, but handed up
+	DropFeedback                      // RTCP about a track that we do not send
+	DropControl                       // a control message that is text or too long
+	DropWrite                         // an outgoing packet that was not sent
+	numDropReasons
+)
+
+// String returns the reason as a metric label.
+func (r DropReason) String() string {
+	names := [numDropReasons]string{
+		"malformed", "unknown-ssrc", "closed", "padding", "payload-type", "rtx",
+		"no-sink", "interceptor", "feedback", "control", "write",
+	}
+	if r < numDropReasons {
+		return names[r]
+	}
+	return "unknown"
+}
+
+// counters of one transport; safe for concurrent use.
+type counters struct {
+	packetsIn, bytesIn atomic.Uint64
+	recovered, rtcpIn  atomic.Uint64
+	packetsOut         atomic.Uint64
+	drops              [numDropReasons]atomic.Uint64
+}
+
+// Stats are the counters of a connection since its start.
+type Stats struct {
+	State      State
+	RemoteAddr string // where packets go now, "" if not connected
+	RemoteType string // type of that candidate: host, srflx, prflx, relay
+	PacketsIn  uint64 // RTP packets, retransmissions and padding included
+	BytesIn    uint64 // RTP bytes with headers, without SRTP's
+	Recovered  uint64 // packets that came as retransmissions
+	RTCPIn     uint64 // RTCP packets, each of a compound
+	PacketsOut uint64 // RTP packets given to SRTP
+	Drops      map[DropReason]uint64
+}
+
+// Stats returns the counters. It may be called from any goroutine.
+func (c *Conn) Stats() Stats {
+	t := c.transport.Load()
+	n := &t.in.stats
+	s := Stats{
+		State:      c.State(),
+		PacketsIn:  n.packetsIn.Load(),
+		BytesIn:    n.bytesIn.Load(),
+		Recovered:  n.recovered.Load(),
+		RTCPIn:     n.rtcpIn.Load(),
+		PacketsOut: n.packetsOut.Load(),
+		Drops:      map[DropReason]uint64{},
+	}
+	s.RemoteAddr, s.RemoteType = t.remoteAddr()
+	for r := range numDropReasons {
+		if v := n.drops[r].Load(); v > 0 {
+			s.Drops[r] = v
+		}
+	}
+	return s
+}
