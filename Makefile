@@ -1,0 +1,92 @@
+# Weft. `make run` starts a server, `make test` runs everything in short form.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := build
+
+GO      ?= go
+PREFIX  ?= /usr/local
+TOOLS   := $(CURDIR)/.tools
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+
+# Seconds for each fuzz target; soak takes minutes.
+FUZZTIME     ?= 5s
+SOAKFUZZTIME ?= 10m
+SOAKCOUNT    ?= 20
+# playwright-core drives the Chromium of the distribution.
+PLAYWRIGHT ?= 1.65.1
+
+.PHONY: run build install test soak clean \
+        need-go need-cc need-node tools unit race fuzz page browser static
+
+## run: start weft serve on its defaults and print the page's URL
+run: build
+	@exec bin/weft serve
+
+## build: the command, as bin/weft
+build: need-go
+	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/weft ./cmd/node
+
+## install: copy it to $(PREFIX)/bin/weft
+install: build
+	install -D -m 0755 bin/weft $(DESTDIR)$(PREFIX)/bin/weft
+
+## test: everything, short
+test: need-go need-node tools static unit race fuzz page browser
+	@echo "make test: all green"
+
+## soak: the long forms: repeated races, long fuzzing, the browser test again and again
+soak: need-go need-cc need-node tools
+	CGO_ENABLED=1 $(GO) test -race -count=$(SOAKCOUNT) -timeout 120m ./...
+	@.ci/fuzz $(SOAKFUZZTIME)
+	$(GO) test -tags browser -count=$(SOAKCOUNT) -timeout 120m ./cmd/node
+
+# Formatting, vet, the static build, and the directions of imports.
+static: need-go
+	@echo "== static checks"
+	@bad=$$(gofmt -l $$($(GO) list -f '{{.Dir}}' ./...)); \
+	if [ -n "$$bad" ]; then echo "not gofmt-ed:"; echo "$$bad"; exit 1; fi
+	@$(GO) vet ./...
+	@$(GO) vet -tags browser ./cmd/node
+	@CGO_ENABLED=0 $(GO) build -o /dev/null ./...
+	@$(GO) test -run '^TestImports' ./node/serve
+
+unit: need-go
+	@echo "== unit tests"
+	@$(GO) test ./...
+
+race: need-go need-cc
+	@echo "== unit tests under the race detector"
+	@CGO_ENABLED=1 $(GO) test -race -timeout 15m ./...
+
+fuzz: need-go
+	@echo "== fuzz, $(FUZZTIME) each"
+	@.ci/fuzz $(FUZZTIME)
+
+page: need-node
+	@echo "== the page's own tests"
+	@node --test $$(find node/serve/web/test -name '*.test.*js')
+
+browser: need-go need-node tools
+	@echo "== browser, end to end"
+	@$(GO) test -tags browser -count=1 -timeout 10m -v -run '^TestBrowser' ./cmd/node
+
+clean:
+	rm -rf bin dist
+
+# What is needed, with a plain word on what is missing.
+
+need-go:
+	@command -v $(GO) >/dev/null || { echo "Go is missing: install Go 1.26 or newer, https://go.dev/dl/" >&2; exit 1; }
+
+need-cc:
+	@command -v $$($(GO) env CC | cut -d' ' -f1) >/dev/null || { \
+	  echo "A C compiler is missing, which Go's race detector needs: apt-get install gcc libc6-dev" >&2; exit 1; }
+
+need-node:
+	@command -v node >/dev/null && command -v npm >/dev/null || { \
+	  echo "Node.js 20 and npm are missing, which the page's tests need: apt-get install nodejs npm" >&2; exit 1; }
+
+tools: need-node
+	@PLAYWRIGHT=$(PLAYWRIGHT) .ci/tools $(TOOLS)

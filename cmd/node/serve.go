@@ -1,0 +1,82 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weft-rtc/weft/node/serve"
+)
+
+// serveCommand is weft serve; the root command is a second one of it.
+func (a *app) serveCommand(use string) *cobra.Command {
+	var cfg serve.Config
+	cmd := &cobra.Command{
+		Use:  use,
+		Args: noArguments,
+		Long: `Serves rooms on one HTTP port: the page at / and /r/ROOM, signaling at /nats,
+an API at /api/v1, and a hub that enters a room when its page is opened.
+Prints one line with "ready":true and the URLs when it is up.`,
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.serve(cmd, cfg) },
+	}
+	f := cmd.Flags()
+	f.StringVar(&cfg.Listen, "listen", serve.DefaultListen, "HTTP address host:port; other than loopback needs --open and speaks TLS")
+	f.StringVar(&cfg.UDP, "udp", "", "media address host:port (default port 7882, on loopback if --listen is)")
+	f.BoolVar(&cfg.Open, "open", false, "let everybody in who reaches the address")
+	f.StringVar(&cfg.TLSCert, "tls-cert", "", "PEM file with the certificate (default: self-signed)")
+	f.StringVar(&cfg.TLSKey, "tls-key", "", "PEM file with its key")
+	f.StringArrayVar(&cfg.Rooms, "room", nil, "room that the hub enters at start and never leaves; repeatable")
+	f.BoolVar(&cfg.NoHub, "no-hub", false, "page and signaling only: every room is a mesh")
+	f.IntVar(&cfg.MaxRooms, "max-rooms", serve.DefaultMaxRooms, "rooms that the hub is in at a time, at most")
+	f.StringArrayVar(&cfg.AllowOrigins, "allow-origin", nil, "other origin scheme://host whose pages and proxies may use this server; repeatable")
+	f.StringArrayVar(&cfg.FrameAncestors, "frame-ancestor", nil, "who may show the page in a frame, as in Content-Security-Policy; repeatable")
+	return cmd
+}
+
+// noArguments is cobra.NoArgs for commands and for the root, where an argument
+// is most likely a mistyped command.
+func noArguments(cmd *cobra.Command, args []string) error {
+	switch {
+	case len(args) == 0:
+		return nil
+	case cmd.HasParent():
+		return usagef("%s takes no argument, got %q", cmd.CommandPath(), args[0])
+	default:
+		return usagef("there is no command %q", args[0])
+	}
+}
+
+func (a *app) serve(cmd *cobra.Command, cfg serve.Config) error {
+	log, err := a.logger()
+	if err != nil {
+		return err
+	}
+	cfg.Logger = log
+	cfg.Ready = a.announce
+	srv, err := serve.New(cfg)
+	if err != nil {
+		return usageError{err}
+	}
+	return srv.Run(cmd.Context())
+}
+
+// announce prints the line that scripts wait for and, for people, the page's
+// URL as text and as a QR code.
+func (a *app) announce(info serve.Info) {
+	if a.json || !isTerminal(a.stdout) {
+		_ = a.printJSON(info)
+		return
+	}
+	banner(a.stdout, info)
+	_ = a.printJSON(info)
+}
+
+func banner(w io.Writer, info serve.Info) {
+	fmt.Fprintf(w, "\n  Weft is ready. Open a room in a browser:\n\n    %s\n\n", info.URL)
+	if strings.HasPrefix(info.URL, "https:") {
+		_ = serve.WriteQR(w, info.URL) // a loopback URL means another machine to a phone
+		fmt.Fprintf(w, "\n  The certificate is checked by its SHA-256, which the browser shows too:\n    %s\n\n", info.CertSHA256)
+	}
+}

@@ -1,0 +1,195 @@
+package serve
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/pion/webrtc/v4"
+)
+
+// handler routes one request. Everything but the page is JSON or a stream.
+func (s *Server) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /", s.page)
+	mux.HandleFunc("GET /r/{room}", s.roomPage)
+	mux.HandleFunc("GET /config.json", s.config)
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		_, _ = io.WriteString(w, "ok\n")
+	})
+	mux.Handle("GET /nats", s.bridge)
+	mux.HandleFunc("GET /api/v1/rooms", s.listRooms)
+	mux.HandleFunc("GET /api/v1/rooms/{room}", s.showRoom)
+	mux.HandleFunc("POST /api/v1/rooms/{room}", s.enterRoom)
+	mux.HandleFunc("GET /api/v1/qr", serveQR)
+
+	cross := http.NewCrossOriginProtection()
+	for _, origin := range s.cfg.AllowOrigins {
+		_ = cross.AddTrustedOrigin(origin) // New has validated it
+	}
+	cross.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		writeProblem(w, http.StatusForbidden, "this request comes from another site's page; name its origin with --allow-origin")
+	}))
+	return s.guard(cross.Handler(mux))
+}
+
+// guard sets what every answer carries and refuses foreign host names.
+func (s *Server) guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		if !s.hostAllowed(r.Host) {
+			writeProblem(w, http.StatusForbidden,
+				fmt.Sprintf("this server does not answer to the name %q; name it with --allow-origin", r.Host))
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// problem is an RFC 9457 problem document.
+type problem struct {
+	Title  string `json:"title"`
+	Status int    `json:"status"`
+	Detail string `json:"detail"`
+}
+
+func writeProblem(w http.ResponseWriter, status int, detail string) {
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(problem{http.StatusText(status), status, detail})
+}
+
+func writeJSON(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	_ = json.NewEncoder(w).Encode(v)
+}
+
+// roomName reads and checks {room}; false means that the answer is written.
+func roomName(w http.ResponseWriter, r *http.Request) (string, bool) {
+	name := r.PathValue("room")
+	if err := validRoom(name); err != nil {
+		writeProblem(w, http.StatusBadRequest, err.Error())
+		return "", false
+	}
+	return name, true
+}
+
+func (s *Server) roomPage(w http.ResponseWriter, r *http.Request) {
+	if _, ok := roomName(w, r); ok {
+		s.page.document(w, r)
+	}
+}
+
+// clientConfig is /config.json: how a page reaches signaling and ICE servers, in
+// the shape that Peerix Talk reads, and whether rooms have a hub.
+type clientConfig struct {
+	Driver     string             `json:"driver"`
+	Signaling  signalingConfig    `json:"signaling"`
+	ICEServers []webrtc.ICEServer `json:"iceServers"`
+	Hub        bool               `json:"hub"`
+}
+
+type signalingConfig struct {
+	Driver  string        `json:"driver"`
+	Options signalOptions `json:"options"`
+}
+
+type signalOptions struct {
+	Servers []string `json:"servers"`
+}
+
+func (s *Server) config(w http.ResponseWriter, r *http.Request) {
+	scheme := "ws"
+	// A proxy that ends TLS says so; the answer concerns only who asked.
+	if r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https" {
+		scheme = "wss"
+	}
+	servers := s.cfg.ICEServers
+	if servers == nil {
+		servers = []webrtc.ICEServer{}
+	}
+	writeJSON(w, clientConfig{
+		Driver:     "nats",
+		Signaling:  signalingConfig{"nats", signalOptions{[]string{scheme + "://" + r.Host + "/nats"}}},
+		ICEServers: servers,
+		Hub:        s.rooms != nil,
+	})
+}
+
+// roomInfo describes one room of the API.
+type roomInfo struct {
+	Room  string   `json:"room"`
+	Hub   bool     `json:"hub"`
+	ID    string   `json:"id,omitempty"` // the hub's peer id
+	Peers []Remote `json:"peers,omitempty"`
+}
+
+func (s *Server) listRooms(w http.ResponseWriter, r *http.Request) {
+	out := struct {
+		Rooms []roomInfo `json:"rooms"`
+	}{[]roomInfo{}}
+	if s.rooms != nil {
+		for _, entry := range s.rooms.list() {
+			out.Rooms = append(out.Rooms, entry.info())
+		}
+	}
+	writeJSON(w, out)
+}
+
+func (s *Server) showRoom(w http.ResponseWriter, r *http.Request) {
+	name, ok := roomName(w, r)
+	if !ok {
+		return
+	}
+	if s.rooms != nil {
+		if entry := s.rooms.get(name); entry != nil {
+			writeJSON(w, entry.info())
+			return
+		}
+	}
+	writeProblem(w, http.StatusNotFound, fmt.Sprintf("the hub is not in room %q; POST here makes it enter", name))
+}
+
+// info describes an entry whose join has succeeded.
+func (r *room) info() roomInfo {
+	return roomInfo{Room: r.name, Hub: true, ID: r.hub.ID(), Peers: r.hub.Remotes()}
+}
+
+func (s *Server) enterRoom(w http.ResponseWriter, r *http.Request) {
+	name, ok := roomName(w, r)
+	if !ok {
+		return
+	}
+	if s.rooms == nil {
+		writeJSON(w, roomInfo{Room: name})
+		return
+	}
+	id, err := s.rooms.enter(r.Context(), name, false, time.Now())
+	switch {
+	case errors.Is(err, errRoomsFull), errors.Is(err, errRoomsClosed):
+		writeProblem(w, http.StatusServiceUnavailable, err.Error())
+	case err != nil:
+		writeProblem(w, http.StatusInternalServerError, err.Error())
+	default:
+		writeJSON(w, roomInfo{Room: name, Hub: true, ID: id})
+	}
+}
+
+func serveQR(w http.ResponseWriter, r *http.Request) {
+	svg, err := qrSVG(r.URL.Query().Get("text"))
+	if err != nil {
+		writeProblem(w, http.StatusBadRequest, "?text= "+err.Error())
+		return
+	}
+	w.Header().Set("Content-Type", "image/svg+xml")
+	w.Header().Set("Cache-Control", "private, max-age=86400")
+	_, _ = w.Write(svg)
+}

@@ -1,0 +1,181 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/coder/websocket"
+)
+
+const (
+	bridgeReadLimit    = busMaxPayload + 64<<10 // bytes of one websocket message: a payload and its protocol lines
+	bridgeBuffer       = 32 << 10               // bytes copied at a time towards the browser
+	bridgeWriteTimeout = 10 * time.Second       // a browser that takes nothing for so long is gone
+	bridgePingEvery    = 25 * time.Second       // below the 30 to 60 s after which proxies cut idle connections
+	bridgePingTimeout  = 15 * time.Second
+)
+
+// bridge carries the NATS protocol between a browser's websocket and the
+// embedded bus, byte for byte: a websocket message is any piece of the stream,
+// as nats.ws and nats.go's ws:// send it. So one HTTP port is enough, and the
+// bus needs no websocket listener of its own.
+type bridge struct {
+	dial    func() (net.Conn, error)
+	origins []string // host patterns allowed beside the request's own host
+	log     *slog.Logger
+
+	ctx    context.Context // ends with the server: hijacked connections are unknown to http.Server
+	cancel context.CancelFunc
+
+	mu     sync.Mutex // guards closed against wg.Add after Close
+	closed bool
+	wg     sync.WaitGroup
+}
+
+func newBridge(dial func() (net.Conn, error), origins []string, log *slog.Logger) *bridge {
+	ctx, cancel := context.WithCancel(context.Background())
+	return &bridge{dial: dial, origins: origins, log: log, ctx: ctx, cancel: cancel}
+}
+
+// ServeHTTP turns the request into a bridged connection and returns when that
+// ends. Each has two goroutines beside this one: towards the browser, and pings.
+func (b *bridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !b.enter() {
+		writeProblem(w, http.StatusServiceUnavailable, "this server is stopping")
+		return
+	}
+	defer b.wg.Done()
+	nc, err := b.dial()
+	if err != nil {
+		writeProblem(w, http.StatusServiceUnavailable, err.Error())
+		return
+	}
+	defer nc.Close()
+	ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{OriginPatterns: b.origins})
+	if err != nil { // Accept has answered
+		b.log.Debug("websocket refused", "remote", r.RemoteAddr, "error", err)
+		return
+	}
+	ws.SetReadLimit(bridgeReadLimit)
+	b.carry(ws, nc)
+}
+
+func (b *bridge) enter() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return false
+	}
+	b.wg.Add(1)
+	return true
+}
+
+// Close ends every bridged connection with a close frame and waits for them.
+// It is idempotent.
+func (b *bridge) Close() {
+	b.mu.Lock()
+	b.closed = true
+	b.mu.Unlock()
+	b.cancel()
+	b.wg.Wait()
+}
+
+// carry copies both ways until either side ends or the server stops.
+func (b *bridge) carry(ws *websocket.Conn, nc net.Conn) {
+	ctx, cancel := context.WithCancel(b.ctx)
+	var wg sync.WaitGroup
+	code, reason := websocket.StatusGoingAway, "the signaling server closed the connection"
+	wg.Go(func() {
+		defer cancel()
+		toBrowser(ctx, ws, nc)
+	})
+	wg.Go(func() {
+		defer cancel()
+		keepAlive(ctx, ws)
+	})
+	if err := toBus(ctx, ws, nc); err != nil && ctx.Err() == nil {
+		code, reason = closeCode(err)
+	}
+	cancel()
+	_ = nc.Close() // unblocks toBrowser's Read
+	_ = ws.Close(code, reason)
+	wg.Wait()
+}
+
+// toBus copies the browser's messages into the bus, without holding a whole one.
+func toBus(ctx context.Context, ws *websocket.Conn, nc net.Conn) error {
+	buf := make([]byte, bridgeBuffer)
+	for {
+		kind, r, err := ws.Reader(ctx)
+		if err != nil {
+			return err
+		}
+		if kind != websocket.MessageBinary {
+			return errNotBinary
+		}
+		if _, err := io.CopyBuffer(writerOnly{nc}, r, buf); err != nil {
+			return err
+		}
+	}
+}
+
+// writerOnly hides every other method, so that io.CopyBuffer uses our buffer.
+type writerOnly struct{ io.Writer }
+
+var errNotBinary = errors.New("the NATS protocol comes in binary messages")
+
+// toBrowser copies what the bus writes; one read becomes one binary message.
+func toBrowser(ctx context.Context, ws *websocket.Conn, nc net.Conn) {
+	buf := make([]byte, bridgeBuffer)
+	for {
+		n, err := nc.Read(buf)
+		if n > 0 {
+			wctx, cancel := context.WithTimeout(ctx, bridgeWriteTimeout)
+			werr := ws.Write(wctx, websocket.MessageBinary, buf[:n])
+			cancel()
+			if werr != nil {
+				return
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// keepAlive pings, so that a browser that vanished without a FIN is noticed and
+// proxies keep the connection.
+func keepAlive(ctx context.Context, ws *websocket.Conn) {
+	tick := time.NewTicker(bridgePingEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			pctx, cancel := context.WithTimeout(ctx, bridgePingTimeout)
+			err := ws.Ping(pctx)
+			cancel()
+			if err != nil {
+				return
+			}
+		}
+	}
+}
+
+// closeCode is what the browser is told (RFC 6455 section 7.4.1).
+func closeCode(err error) (websocket.StatusCode, string) {
+	if errors.Is(err, errNotBinary) {
+		return websocket.StatusUnsupportedData, errNotBinary.Error()
+	}
+	if errors.Is(err, websocket.ErrMessageTooBig) {
+		return websocket.StatusMessageTooBig, "message too big"
+	}
+	return websocket.StatusNormalClosure, ""
+}

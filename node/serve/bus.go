@@ -1,0 +1,88 @@
+package serve
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+// Bounds of the embedded bus. Signaling is small and rare: an announcement is
+// some 100 bytes, an encrypted offer with every codec some 20 kB.
+const (
+	busMaxPayload       = 1 << 20         // bytes of one message, as the codec's own bound
+	busMaxPending       = 8 << 20         // bytes that wait for one slow client before it is cut off
+	busMaxConnections   = 4096            // clients, ours and those of the bridge together
+	busMaxSubscriptions = 64              // of one client; a peer needs two for each room
+	busMaxControlLine   = 1024            // bytes of a protocol line: verb, subject, lengths
+	busStartTimeout     = 5 * time.Second // measured: 4 to 10 ms
+)
+
+// bus is the embedded nats-server. It opens no port of its own: our hubs reach
+// it in process, and everyone else through the bridge on the HTTP port.
+type bus struct {
+	srv *server.Server
+}
+
+// newBus starts the bus. Close stops it.
+func newBus(log *slog.Logger) (*bus, error) {
+	srv, err := server.NewServer(&server.Options{
+		ServerName:      "weft",
+		DontListen:      true,
+		NoSigs:          true,
+		NoLog:           true,
+		NoSystemAccount: true,
+		MaxConn:         busMaxConnections,
+		MaxSubs:         busMaxSubscriptions,
+		MaxPayload:      busMaxPayload,
+		MaxPending:      busMaxPending,
+		MaxControlLine:  busMaxControlLine,
+		WriteDeadline:   5 * time.Second,
+		PingInterval:    20 * time.Second,
+		MaxPingsOut:     2,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("serve: embedded signaling: %w", err)
+	}
+	srv.SetLoggerV2(busLog{log.With("part", "nats-server")}, false, false, false)
+	srv.Start()
+	if !srv.ReadyForConnections(busStartTimeout) {
+		srv.Shutdown()
+		srv.WaitForShutdown()
+		return nil, fmt.Errorf("serve: embedded signaling is not ready after %v", busStartTimeout)
+	}
+	return &bus{srv}, nil
+}
+
+// errBusFull says that a client was turned away because the bus has as many as
+// it takes.
+var errBusFull = errors.New("serve: the embedded signaling has as many clients as it takes")
+
+// InProcessConn opens a client connection without a socket. It is what
+// nats.go's InProcessServer option asks for.
+func (b *bus) InProcessConn() (net.Conn, error) {
+	if b.srv.NumClients() >= busMaxConnections {
+		return nil, errBusFull
+	}
+	return b.srv.InProcessConn()
+}
+
+// Close stops the bus and waits for its goroutines. All clients are cut off.
+func (b *bus) Close() {
+	b.srv.Shutdown()
+	b.srv.WaitForShutdown()
+}
+
+// busLog gives nats-server's few lines to slog. What it calls a notice is its
+// own start and stop, which interests nobody here.
+type busLog struct{ log *slog.Logger }
+
+func (l busLog) Noticef(format string, v ...any) { l.log.Debug(fmt.Sprintf(format, v...)) }
+func (l busLog) Debugf(format string, v ...any)  { l.log.Debug(fmt.Sprintf(format, v...)) }
+func (l busLog) Tracef(format string, v ...any)  {}
+func (l busLog) Warnf(format string, v ...any)   { l.log.Warn(fmt.Sprintf(format, v...)) }
+func (l busLog) Errorf(format string, v ...any)  { l.log.Warn(fmt.Sprintf(format, v...)) }
+func (l busLog) Fatalf(format string, v ...any)  { l.log.Error(fmt.Sprintf(format, v...)) }

@@ -1,0 +1,96 @@
+package serve
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/pion/webrtc/v4"
+
+	"github.com/weft-rtc/weft/mesh/conn"
+	"github.com/weft-rtc/weft/mesh/driver"
+	natsdriver "github.com/weft-rtc/weft/mesh/driver/nats"
+	"github.com/weft-rtc/weft/mesh/signal"
+	"github.com/weft-rtc/weft/node"
+)
+
+// validRoom is the one rule for room names, here and on the wire.
+func validRoom(name string) error { return signal.ValidRoom(name) }
+
+// media is what all hub peers of a server share: one UDP port, one certificate.
+type media struct {
+	api *conn.API
+	log *slog.Logger
+}
+
+// newMedia opens the UDP port. On loopback only loopback is used.
+func newMedia(addr address, servers []webrtc.ICEServer, log *slog.Logger) (*media, error) {
+	listen, err := addr.addrPort()
+	if err != nil {
+		return nil, fmt.Errorf("serve: --udp %s: %w", addr, err)
+	}
+	api, err := conn.NewAPI(conn.Config{
+		ICEServers: servers,
+		Listen:     []netip.AddrPort{listen},
+		Loopback:   listen.Addr().IsLoopback(),
+		// A page on this machine may have no other way, for example offline.
+		IncludeLoopback: true,
+		Logger:          log,
+	})
+	if err != nil {
+		return nil, listenError("--udp", addr, err)
+	}
+	return &media{api: api, log: log}, nil
+}
+
+// addresses are where media is received.
+func (m *media) addresses() []string {
+	var out []string
+	for _, a := range m.api.Addrs() {
+		out = append(out, a.String())
+	}
+	return out
+}
+
+// Close closes the UDP port. Every hub must be closed before.
+func (m *media) Close() error { return m.api.Close() }
+
+// hubs returns the maker of hub peers on the bus, as newRooms wants it.
+func (m *media) hubs(bus natsdriver.InProcessConnProvider) func(room string) (member, error) {
+	return func(room string) (member, error) {
+		log := m.log.With("room", room)
+		d, err := natsdriver.New(natsdriver.Config{InProcess: bus, Logger: log})
+		if err != nil {
+			return nil, err
+		}
+		peer, err := node.New(node.Config{Driver: d, Conn: m.api, Hub: true, Logger: m.log})
+		if err != nil {
+			return nil, errors.Join(err, d.Close())
+		}
+		return &hub{Peer: peer, driver: d}, nil
+	}
+}
+
+// hub is a node.Peer with a driver of its own.
+type hub struct {
+	*node.Peer
+	driver driver.Driver
+}
+
+// Close leaves the room, then closes the driver.
+func (h *hub) Close() error { return errors.Join(h.Peer.Close(), h.driver.Close()) }
+
+// Remotes lists the others of the room.
+func (h *hub) Remotes() []Remote {
+	out := []Remote{}
+	for _, c := range h.Connections() {
+		if c.Via == "" && c.State != conn.StateClosed.String() {
+			out = append(out, Remote{ID: c.ID, Metadata: c.Metadata, Streams: c.Streams, State: c.State})
+		}
+	}
+	slices.SortFunc(out, func(a, b Remote) int { return strings.Compare(a.ID, b.ID) })
+	return out
+}

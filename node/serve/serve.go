@@ -1,0 +1,327 @@
+// Package serve is the importable server around node.Peer: one HTTP port that
+// carries the page, a JSON API and the embedded signaling, and one hub peer for
+// each room that somebody asked for.
+//
+// It stands beside the media's way: packets go from a connection (mesh/conn)
+// through node to other connections and never touch this package. Its own
+// goroutines are the HTTP server's, the bridge's (bridge.go) and the sweep over
+// empty rooms (rooms.go). It is the only package that links nats-server; an
+// embedder who brings a bus uses node and does not pay for it.
+//
+// It has no accounts and, until tokens exist, no access control: it serves
+// loopback, or everybody with Config.Open.
+package serve
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pion/webrtc/v4"
+)
+
+// Defaults of Config.
+const (
+	DefaultListen   = "127.0.0.1:8080"
+	DefaultUDPPort  = 7882
+	DefaultMaxRooms = 1000
+)
+
+const (
+	headerTimeout   = 10 * time.Second
+	idleTimeout     = 2 * time.Minute
+	shutdownTimeout = 5 * time.Second // for requests in flight
+	maxHeaderBytes  = 32 << 10
+)
+
+// Config says what to serve. The zero value serves loopback with a hub.
+type Config struct {
+	// Listen is the HTTP address, host:port, default DefaultListen; port 0 is
+	// any free port. A host other than loopback needs Open and is served as TLS.
+	Listen string
+	// UDP is the media address, host:port. The default is port 7882, on
+	// 127.0.0.1 when Listen is loopback and on all interfaces otherwise; port 0
+	// is any free port.
+	UDP string
+	// Open lets anybody who reaches a non-loopback address in.
+	Open bool
+	// TLSCert and TLSKey are PEM files, both or neither. Without them a
+	// non-loopback address gets a self-signed certificate; with them loopback
+	// speaks TLS as well.
+	TLSCert, TLSKey string
+	// Rooms are entered at start and never left.
+	Rooms []string
+	// NoHub serves signaling and page only: rooms are then meshes.
+	NoHub bool
+	// MaxRooms bounds the rooms that the hub is in, default DefaultMaxRooms.
+	MaxRooms int
+	// AllowOrigins are further origins, scheme://host[:port], whose pages may use
+	// signaling and API, and whose hosts a reverse proxy may ask for.
+	AllowOrigins []string
+	// FrameAncestors are the sources that may show the page in a frame, as in
+	// Content-Security-Policy; default nobody.
+	FrameAncestors []string
+	// ICEServers are given to the page, and used by the hub.
+	ICEServers []webrtc.ICEServer
+	// Ready is called once, on Run's goroutine, when everything is up.
+	Ready func(Info)
+	// Logger gets what people should know; nil discards.
+	Logger *slog.Logger
+}
+
+// Info says where a running server is reached. It is what the command prints.
+type Info struct {
+	Ready  bool     `json:"ready"`
+	URL    string   `json:"url"`             // the page
+	URLs   []string `json:"urls"`            // the same by every address of this machine
+	Signal string   `json:"signal"`          // NATS over WebSocket, for weft publish --signal
+	UDP    []string `json:"udp,omitempty"`   // media addresses of the hub
+	Hub    bool     `json:"hub"`             // whether rooms get a hub
+	Rooms  []string `json:"rooms,omitempty"` // entered at start
+	// CertSHA256 is the fingerprint of the certificate in hexadecimal digits.
+	CertSHA256 string `json:"cert_sha256,omitempty"`
+}
+
+// Server is one server. Make it with New; Run may be called once.
+type Server struct {
+	cfg     Config
+	listen  address
+	udp     address
+	page    *page
+	cert    *tls.Certificate // nil: plain HTTP
+	log     *slog.Logger
+	started atomic.Bool
+
+	bridge *bridge
+	rooms  *rooms // nil without a hub
+}
+
+// New validates the configuration, reads the certificate and starts nothing.
+func New(cfg Config) (*Server, error) {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Listen == "" {
+		cfg.Listen = DefaultListen
+	}
+	if cfg.MaxRooms == 0 {
+		cfg.MaxRooms = DefaultMaxRooms
+	}
+	s := &Server{cfg: cfg, log: cfg.Logger}
+	var err error
+	if s.listen, err = parseAddress("--listen", cfg.Listen); err != nil {
+		return nil, err
+	}
+	if s.udp, err = mediaAddress(cfg.UDP, s.listen); err != nil {
+		return nil, err
+	}
+	if err := s.validate(); err != nil {
+		return nil, err
+	}
+	root, err := fs.Sub(web, "web")
+	if err != nil {
+		return nil, fmt.Errorf("serve: page: %w", err)
+	}
+	if s.page, err = newPage(root, cfg.FrameAncestors); err != nil {
+		return nil, err
+	}
+	if !s.listen.loopback || cfg.TLSCert != "" {
+		cert, err := certificate(cfg.TLSCert, cfg.TLSKey, s.listen.host, time.Now())
+		if err != nil {
+			return nil, err
+		}
+		s.cert = &cert
+	}
+	return s, nil
+}
+
+func (s *Server) validate() error {
+	cfg := s.cfg
+	switch {
+	case !s.listen.loopback && !cfg.Open:
+		return fmt.Errorf("serve: --listen %s is reachable by others and there are no tokens yet to keep strangers out: "+
+			"add --open to let everybody in, or listen on loopback", cfg.Listen)
+	case (cfg.TLSCert == "") != (cfg.TLSKey == ""):
+		return errors.New("serve: --tls-cert and --tls-key go together; one of them is missing")
+	case cfg.MaxRooms < 0:
+		return fmt.Errorf("serve: --max-rooms %d is below 1", cfg.MaxRooms)
+	case cfg.NoHub && len(cfg.Rooms) > 0:
+		return errors.New("serve: --room needs the hub that --no-hub switches off")
+	case len(cfg.Rooms) > cfg.MaxRooms:
+		return fmt.Errorf("serve: %d rooms by --room are more than --max-rooms %d", len(cfg.Rooms), cfg.MaxRooms)
+	}
+	for _, name := range cfg.Rooms {
+		if err := validRoom(name); err != nil {
+			return fmt.Errorf("serve: --room: %w", err)
+		}
+	}
+	for _, origin := range cfg.AllowOrigins {
+		if err := validOrigin(origin); err != nil {
+			return fmt.Errorf("serve: --allow-origin: %w", err)
+		}
+	}
+	return nil
+}
+
+// Run serves until ctx ends, then lets the hub say goodbye, closes what is open
+// and returns nil. It blocks; it returns an error when a port is in use or a
+// pinned room could not be entered. Call it once.
+func (s *Server) Run(ctx context.Context) error {
+	if s.started.Swap(true) {
+		return errors.New("serve: Run was called twice")
+	}
+	listener, err := net.Listen("tcp", s.listen.String())
+	if err != nil {
+		return listenError("--listen", s.listen, err)
+	}
+	defer listener.Close()
+	bus, err := newBus(s.log)
+	if err != nil {
+		return err
+	}
+	defer bus.Close()
+
+	info := s.info(listener.Addr())
+	if !s.cfg.NoHub {
+		media, err := newMedia(s.udp, s.cfg.ICEServers, s.log)
+		if err != nil {
+			return err
+		}
+		defer media.Close()
+		info.UDP = media.addresses()
+		s.rooms = newRooms(s.cfg.MaxRooms, s.log, media.hubs(bus))
+		defer s.rooms.close()
+	}
+	s.bridge = newBridge(bus.InProcessConn, s.cfg.AllowOrigins, s.log)
+	defer s.bridge.Close()
+	return s.serve(ctx, listener, info)
+}
+
+// serve runs HTTP and the sweep over empty rooms until ctx ends or HTTP fails.
+func (s *Server) serve(ctx context.Context, listener net.Listener, info Info) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if err := s.enterPinned(ctx); err != nil {
+		return err
+	}
+	h := newHTTP(s, listener)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	failed := make(chan error, 2) // one for each http.Server
+	h.start(&wg, failed)
+	if s.rooms != nil {
+		wg.Go(func() { s.rooms.run(ctx) })
+	}
+	if s.cfg.Ready != nil {
+		s.cfg.Ready(info)
+	}
+	var err error
+	select {
+	case <-ctx.Done():
+		s.log.Info("stopping")
+	case err = <-failed:
+		err = fmt.Errorf("serve: HTTP: %w", err)
+	}
+	cancel()
+	if s.rooms != nil {
+		s.rooms.close() // while signaling still works, so that the others learn of it
+	}
+	s.bridge.Close()
+	h.stop()
+	return err
+}
+
+func (s *Server) enterPinned(ctx context.Context) error {
+	for _, name := range s.cfg.Rooms {
+		if _, err := s.rooms.enter(ctx, name, true, time.Now()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// httpServers are the server and, where it speaks TLS, the one beside it that
+// answers plain requests on the same port.
+type httpServers struct {
+	main, plain *http.Server
+	mainL       net.Listener
+	plainL      net.Listener
+}
+
+func newHTTP(s *Server, listener net.Listener) *httpServers {
+	h := &httpServers{mainL: listener, main: s.httpServer(s.handler())}
+	if s.cert != nil {
+		h.main.TLSConfig = &tls.Config{Certificates: []tls.Certificate{*s.cert}, MinVersion: tls.VersionTLS12}
+		both := split(listener)
+		h.mainL, h.plainL = both.secure, both.plain
+		h.plain = s.httpServer(http.HandlerFunc(toHTTPS))
+	}
+	return h
+}
+
+func (s *Server) httpServer(handler http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(s.log.With("part", "http").Handler(), slog.LevelDebug),
+	}
+}
+
+// start serves on a goroutine for each server; wg joins them.
+func (h *httpServers) start(wg *sync.WaitGroup, failed chan<- error) {
+	report := func(err error) {
+		if !errors.Is(err, http.ErrServerClosed) {
+			failed <- err
+		}
+	}
+	wg.Go(func() {
+		if h.plain != nil {
+			report(h.main.ServeTLS(h.mainL, "", ""))
+		} else {
+			report(h.main.Serve(h.mainL))
+		}
+	})
+	if h.plain != nil {
+		wg.Go(func() { report(h.plain.Serve(h.plainL)) })
+	}
+}
+
+// stop gives requests in flight a moment and closes the port.
+func (h *httpServers) stop() {
+	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+	defer cancel()
+	for _, srv := range []*http.Server{h.main, h.plain} {
+		if srv == nil {
+			continue
+		}
+		if err := srv.Shutdown(ctx); err != nil {
+			_ = srv.Close()
+		}
+	}
+	_ = h.mainL.Close() // the splitter's goroutines too
+}
+
+// toHTTPS answers a plain request on the TLS port: browsers are sent on, others
+// are told.
+func toHTTPS(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Connection", "close")
+	if r.Host == "" {
+		writeProblem(w, http.StatusBadRequest, "this port speaks HTTPS; ask for https://")
+		return
+	}
+	w.Header().Set("Location", "https://"+r.Host+r.URL.RequestURI())
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(http.StatusTemporaryRedirect)
+	_, _ = io.WriteString(w, "This port speaks HTTPS: browsers give camera and microphone to no page on plain HTTP.\n")
+}
