@@ -86,25 +86,28 @@ func (b *bridge) Close() {
 	b.wg.Wait()
 }
 
-// carry copies both ways until either side ends or the server stops.
+// carry copies both ways until either side ends or the server stops. Its three
+// goroutines are joined before it returns.
 func (b *bridge) carry(ws *websocket.Conn, nc net.Conn) {
-	ctx, cancel := context.WithCancel(b.ctx)
+	// Not a child of b.ctx: a websocket whose context ends is cut off without
+	// the close frame that tells the browser why.
+	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
+	ended := make(chan error, 3)
+	wg.Go(func() { ended <- toBus(ctx, ws, nc) })
+	wg.Go(func() { toBrowser(ctx, ws, nc); ended <- nil })
+	wg.Go(func() { keepAlive(ctx, ws); ended <- nil })
 	code, reason := websocket.StatusGoingAway, "the signaling server closed the connection"
-	wg.Go(func() {
-		defer cancel()
-		toBrowser(ctx, ws, nc)
-	})
-	wg.Go(func() {
-		defer cancel()
-		keepAlive(ctx, ws)
-	})
-	if err := toBus(ctx, ws, nc); err != nil && ctx.Err() == nil {
-		code, reason = closeCode(err)
+	select {
+	case err := <-ended:
+		if err != nil {
+			code, reason = closeCode(err)
+		}
+	case <-b.ctx.Done():
 	}
+	_ = ws.Close(code, reason)
 	cancel()
 	_ = nc.Close() // unblocks toBrowser's Read
-	_ = ws.Close(code, reason)
 	wg.Wait()
 }
 
