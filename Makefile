@@ -40,7 +40,7 @@ test: need-go need-node tools static unit race fuzz page browser
 soak: need-go need-cc need-node tools
 	CGO_ENABLED=1 $(GO) test -race -count=$(SOAKCOUNT) -timeout 120m ./...
 	@.ci/fuzz $(SOAKFUZZTIME)
-	$(GO) test -tags browser -count=$(SOAKCOUNT) -timeout 120m ./cmd/node
+	$(GO) test -tags browser -count=$(SOAKCOUNT) -timeout 120m ./mesh/conn ./cmd/node
 
 # Formatting, vet, the static build, and the directions of imports.
 static: need-go
@@ -48,7 +48,7 @@ static: need-go
 	@bad=$$(gofmt -l $$($(GO) list -f '{{.Dir}}' ./...)); \
 	if [ -n "$$bad" ]; then echo "not gofmt-ed:"; echo "$$bad"; exit 1; fi
 	@$(GO) vet ./...
-	@$(GO) vet -tags browser ./cmd/node
+	@$(GO) vet -tags browser ./cmd/node ./mesh/conn
 	@CGO_ENABLED=0 $(GO) build -o /dev/null ./...
 	@$(GO) test -run '^TestImports' ./node/serve
 
@@ -70,6 +70,7 @@ page: need-node
 
 browser: need-go need-node tools
 	@echo "== browser, end to end"
+	@$(GO) test -tags browser -count=1 -timeout 10m -v -run '^TestBrowser' ./mesh/conn
 	@$(GO) test -tags browser -count=1 -timeout 10m -v -run '^TestBrowser' ./cmd/node
 
 clean:
