@@ -74,6 +74,12 @@ func (h *history) put(p *Packet, info Info) {
 	if p.Marker {
 		s.flags |= flagMarker
 	}
+	if info.NoParameters && h.newest > 0 && h.at(p.Index-1) == nil {
+		// What is missing before it is most likely the packet of its parameter
+		// sets: who started here could decode nothing. When that comes it takes
+		// this one into its key picture.
+		info.Keyframe = false
+	}
 	h.newest = max(h.newest, p.Index)
 	h.judge(s, info)
 	p.FrameStart = s.flags&flagStart != 0

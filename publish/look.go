@@ -10,6 +10,10 @@ import (
 type Info struct {
 	Keyframe   bool // a decoder can start at this packet, as far as it alone tells
 	FrameStart bool // begins a picture, as far as it alone tells
+
+	// NoParameters says of a Keyframe of H264 that it has no parameter sets: they
+	// are in a packet before, or the decoder was told of them elsewhere.
+	NoParameters bool
 }
 
 // Look reads the codec's payload header. It never fails: what is cut short or
@@ -162,7 +166,7 @@ func lookNAL(t, next byte) Info {
 		return Info{FrameStart: true}
 	case nalIDR:
 		first := next&0x80 != 0
-		return Info{Keyframe: first, FrameStart: first}
+		return Info{Keyframe: first, FrameStart: first, NoParameters: first}
 	case nalSlice:
 		return Info{FrameStart: next&0x80 != 0}
 	default:
@@ -173,19 +177,22 @@ func lookNAL(t, next byte) Info {
 // lookSTAPA joins the units of an aggregation packet: sizes of 16 bits before
 // each. The first unit says whether a picture starts, any may be the key.
 func lookSTAPA(b []byte) (info Info) {
+	parameters := false
 	for first := true; len(b) > 2; first = false {
 		size := int(b[0])<<8 | int(b[1])
 		b = b[2:]
 		if size == 0 || size > len(b) {
-			return info
+			break
 		}
 		if size >= 2 {
 			unit := lookNAL(b[0]&0x1f, b[1])
 			info.Keyframe = info.Keyframe || unit.Keyframe
+			parameters = parameters || unit.Keyframe && !unit.NoParameters
 			info.FrameStart = info.FrameStart || unit.FrameStart && (first || unit.Keyframe)
 		}
 		b = b[size:]
 	}
+	info.NoParameters = info.Keyframe && !parameters
 	return info
 }
 

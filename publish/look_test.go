@@ -26,6 +26,7 @@ var (
 	key   = Info{Keyframe: true, FrameStart: true}
 	start = Info{FrameStart: true}
 	none  = Info{}
+	idr   = Info{Keyframe: true, FrameStart: true, NoParameters: true}
 )
 
 // lookCases feeds TestLook and seeds FuzzLook.
@@ -57,7 +58,7 @@ var lookCases = []struct {
 	{"vp9 cut in layers", selVP9, []byte{0xa8, 0x81, 0x02}, none},
 	{"h264 empty", selH264, nil, none},
 	{"h264 one byte", selH264, []byte{0x65}, none},
-	{"h264 idr", selH264, []byte{0x65, 0x88}, key},
+	{"h264 idr", selH264, []byte{0x65, 0x88}, idr},
 	{"h264 second slice of an idr", selH264, []byte{0x65, 0x40}, none},
 	{"h264 slice", selH264, []byte{0x41, 0x9a}, start},
 	{"h264 second slice", selH264, []byte{0x41, 0x5a}, none},
@@ -66,10 +67,12 @@ var lookCases = []struct {
 	{"h264 aud", selH264, []byte{0x09, 0xf0}, start},
 	{"h264 stap-a sps pps", selH264, []byte{0x78, 0, 2, 0x67, 0x42, 0, 2, 0x68, 0xce}, key},
 	{"h264 stap-a aud sps", selH264, []byte{0x78, 0, 2, 0x09, 0xf0, 0, 2, 0x67, 0x42}, key},
+	{"h264 stap-a sps idr", selH264, []byte{0x78, 0, 2, 0x67, 0x42, 0, 2, 0x65, 0x88}, key},
+	{"h264 stap-a idr", selH264, []byte{0x78, 0, 2, 0x65, 0x88}, idr},
 	{"h264 stap-a slices", selH264, []byte{0x78, 0, 2, 0x41, 0x9a, 0, 2, 0x41, 0x5a}, start},
 	{"h264 stap-a size beyond", selH264, []byte{0x78, 0, 9, 0x67, 0x42}, none},
 	{"h264 stap-a size zero", selH264, []byte{0x78, 0, 0, 0, 2, 0x67, 0x42}, none},
-	{"h264 fu-a start of idr", selH264, []byte{0x7c, 0x85, 0x88}, key},
+	{"h264 fu-a start of idr", selH264, []byte{0x7c, 0x85, 0x88}, idr},
 	{"h264 fu-a middle of idr", selH264, []byte{0x7c, 0x05, 0x88}, none},
 	{"h264 fu-a start of slice", selH264, []byte{0x5c, 0x81, 0x9a}, start},
 	{"h264 fu-a cut", selH264, []byte{0x7c, 0x85}, none},

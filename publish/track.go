@@ -42,6 +42,10 @@ type TrackConfig struct {
 	KeyframeRequest func()
 }
 
+// maxExtra is how many packets all sinks together may send beside one packet of
+// the track, see Extra: half a millisecond of the goroutine that brings media in.
+const maxExtra = 64
+
 // Track is one published audio or video track, remote or local. WriteRTP belongs
 // to one goroutine; every other method may be called on any, and none blocks.
 type Track struct {
@@ -56,6 +60,7 @@ type Track struct {
 	// Owned by the goroutine that calls WriteRTP.
 	numbers numbers
 	out     Packet // what the sinks see; here so that it is not allocated
+	extra   int    // what is left of maxExtra
 
 	// Atomic.
 	sinks    atomic.Pointer[[]Sink] // replaced, never changed
@@ -130,6 +135,7 @@ func (t *Track) WriteRTP(h *rtp.Header, payload []byte, arrival time.Time) {
 		return
 	}
 	t.requests.packet(t.out.Keyframe, arrival)
+	t.extra = maxExtra
 	for _, s := range *t.sinks.Load() {
 		s.WritePacket(&t.out)
 	}
@@ -224,6 +230,16 @@ func (t *Track) Remove(s Sink) {
 	}
 	sinks := slices.Concat(old[:i], old[i+1:])
 	t.sinks.Store(&sinks)
+}
+
+// Extra grants a sink up to want older packets to send beside the one that it was
+// just given: what all sinks do within WritePacket delays the publisher's next
+// packet, and many that begin at once would stop it. It may be 0. For use within
+// WritePacket only.
+func (t *Track) Extra(want int) int {
+	granted := min(want, t.extra)
+	t.extra -= granted
+	return granted
 }
 
 // Window returns the size of the history in packets.

@@ -51,6 +51,39 @@ func TestNackWithoutRTXRepeatsTheBytes(t *testing.T) {
 	equal(t, "unanswered", s.f.Stats().Unanswered, 1)
 }
 
+// TestNackAfterAnotherBind: a writer may add header extensions since, so what
+// went out before must not come again under the same nonce.
+func TestNackAfterAnotherBind(t *testing.T) {
+	s := newScene(t, vp8, true, true)
+	s.picture(1, true)
+	old := s.w.take()
+	s.f.Bind(s.w, Payload{Type: mainType}) // RTX is gone
+	s.picture(2, false)
+	fresh := s.w.take()
+	s.nack(s.now, old[0].SequenceNumber, fresh[0].SequenceNumber)
+	equal(t, "repeated", s.w.take(), fresh)
+	equal(t, "unanswered", s.f.Stats().Unanswered, 1)
+}
+
+// TestLatePaddingFillsItsHole: or the subscriber would ask for its number until
+// it gives up, and some decoders would wait as long.
+func TestLatePaddingFillsItsHole(t *testing.T) {
+	for _, rtx := range []bool{true, false} {
+		s := newScene(t, vp8, true, rtx)
+		s.picture(1, true)
+		s.picture(3, false)
+		s.padding(2, 1)
+		s.padding(4, 3)
+		s.picture(5, false)
+		got := s.w.take()
+		equal(t, "numbers", offsets(got), []int{0, 2, 1, 3})
+		equal(t, "payload", len(got[2].Payload), 0)
+		s.nack(s.now, got[2].SequenceNumber)
+		equal(t, "repeated", len(s.w.take()), 1)
+		equal(t, "left out", s.f.Stats().Drops[ReasonPadding], 1)
+	}
+}
+
 func TestNackGuardsTheRoundTrip(t *testing.T) {
 	s := newScene(t, vp8, true, true)
 	s.picture(1, true)

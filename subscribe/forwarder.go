@@ -62,7 +62,7 @@ type Forwarder struct {
 	in       *input     // the track's sink; nil: no track
 	writer   Writer     // nil: not bound
 	payload  Payload
-	sameFrom int64 // numbers below went out with another payload type
+	sameFrom int64 // numbers below went out before the last Bind
 	muted    DropReason
 	paused   bool
 	closed   bool
@@ -110,14 +110,13 @@ func NewForwarder(cfg Config) *Forwarder {
 	return f
 }
 
-// Bind gives the forwarder its way out, or another one.
+// Bind gives the forwarder its way out, or another one. What was sent before is
+// repeated over RTX only from then on: another payload type, or a writer that
+// adds other header extensions since, would make other bytes of the same number.
 func (f *Forwarder) Bind(w Writer, p Payload) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if p.Type != f.payload.Type {
-		f.sameFrom = f.out.next
-	}
-	f.writer, f.payload = w, p
+	f.writer, f.payload, f.sameFrom = w, p, f.out.next
 }
 
 // Unbind takes the way out: the section was closed. Bind may follow.

@@ -7,10 +7,13 @@ import (
 )
 
 const (
-	// dripPackets go out for one live packet, or one tick, while a group of
-	// pictures is replayed. 8 is what one GSO send takes, and catches up with a
+	// dripPackets go out at most for one live packet, or one tick, while a group
+	// of pictures is replayed. 8 is what one GSO send takes, and catches up with a
 	// group of 10 s in 1.4 s.
 	dripPackets = 8
+	// minDrip of them go out for a live packet even when many forwarders replay
+	// and the track grants no more: one keeps pace, the second catches up.
+	minDrip = 2
 	// longReplay is the length, in packets, from which a fresh key picture is
 	// asked for beside the replay: it would last longer than a round trip.
 	longReplay = 64
@@ -38,13 +41,14 @@ func (f *Forwarder) Tick(now time.Time) {
 		in.track.RequestKeyframe(now)
 	}
 	if replay {
-		f.drip(now)
+		f.drip(now, dripPackets)
 	}
 }
 
-// drip sends the next packets of a replay, one lock each. One goroutine at a
-// time: what another one is called for, this one finds in the history.
-func (f *Forwarder) drip(now time.Time) {
+// drip sends the next packets of a replay, at most limit, one lock each. One
+// goroutine at a time: what another one is called for, this one finds in the
+// history.
+func (f *Forwarder) drip(now time.Time, limit int) {
 	f.mu.Lock()
 	if f.dripping {
 		f.mu.Unlock()
@@ -52,7 +56,7 @@ func (f *Forwarder) drip(now time.Time) {
 	}
 	f.dripping = true
 	for sent := 0; ; {
-		out := f.next(sent < dripPackets, now)
+		out := f.next(sent < limit, now)
 		if out == nil {
 			break
 		}

@@ -192,3 +192,30 @@ func TestReplayLetsOthersIn(t *testing.T) {
 }
 
 var _ publish.Sink = (*input)(nil)
+
+// TestManyLateJoiners: 200 that come at once must not hold the publisher's
+// goroutine for eight packets each, and all of them get there.
+func TestManyLateJoiners(t *testing.T) {
+	const joiners = 200
+	s := late(t, 300, false)
+	s.f.Close()
+	w := &null{}
+	all := make([]*Forwarder, joiners)
+	for i := range all {
+		all[i] = NewForwarder(Config{Track: s.track, SSRC: mainSSRC, RTXSSRC: rtxSSRC})
+		all[i].Bind(w, Payload{Type: mainType, RTX: rtxType})
+	}
+	for n := 301; n <= 700; n++ {
+		before := w.n
+		s.picture(n, false)
+		// Two packets each, and what the track grants beside.
+		if sent := w.n - before; sent > 2*joiners+64 {
+			t.Fatalf("%d packets for the live packet %d", sent, n)
+		}
+	}
+	for i, f := range all {
+		if st := f.Stats(); st.Packets != 700 || f.phase != live {
+			t.Fatalf("joiner %d has %d packets, want 700", i, st.Packets)
+		}
+	}
+}

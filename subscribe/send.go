@@ -78,7 +78,7 @@ func (f *Forwarder) receive(in *input, p *publish.Packet) {
 	case f.phase == replaying && p.Index >= f.out.expect:
 		f.cursor = min(f.cursor, p.Index) // the cursor may have passed its hole
 		f.mu.Unlock()
-		f.drip(p.Arrival)
+		f.drip(p.Arrival, max(in.track.Extra(dripPackets), minDrip))
 	default:
 		f.forward(p)
 	}
@@ -133,10 +133,10 @@ func (f *Forwarder) start(p *publish.Packet, now time.Time) (wantKey bool) {
 // plan gives the packet its number, notes it and fills the header. Callers hold
 // mu. liveTS is the outgoing timestamp if the packet is not late in a replay.
 func (f *Forwarder) plan(p *publish.Packet, liveTS uint32, out *parcel) DropReason {
-	if len(p.Payload) == 0 {
+	if len(p.Payload) == 0 && p.Index >= f.out.expect {
 		f.out.skip(p.Index)
 		return ReasonPadding
-	}
+	} // else it fills the hole that it left, or the subscriber would ask for ever
 	number, late, ok := f.out.take(p.Index)
 	if !ok {
 		return ReasonLate

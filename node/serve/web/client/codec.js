@@ -107,6 +107,8 @@ export class Codec {
     const { type, flags = 0, sender, payload } = unpack(PACKET, packet);
     if (!sender || !payload) throw new WireError("a signaling packet lacks its sender or payload");
     if (!(type >= 1 && type <= 5)) throw new WireError(`unknown signaling type ${type}`);
+    // Before it becomes a number: that of a megabyte would take minutes.
+    if (sender.length === 0 || sender.length > KEY_BYTES) throw new WireError(`a sender of ${sender.length} bytes`);
     const from = toBase62(sender);
     if (from === this.id) return null;
     const { encryption } = this.#options;

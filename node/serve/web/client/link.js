@@ -22,9 +22,17 @@ const MAX_BUFFERED = 1 << 20; // bytes waiting in the control channel
  * @property {(link: Link, event: number, payload: any) => void} control an event other than signaling
  * @property {(link: Link, failed: boolean) => void} gone
  * @property {(link: Link) => RTCIceCandidateInit[]} held candidates that waited for the description
- * @property {(id: string) => void} forgetHeld
  * @property {(error: any) => void} error
  */
+
+/**
+ * @param {Record<string, any>} labels as the other side sent them @param {string} id
+ * @returns {string} the label of a stream, else its id: what is no text, or not its own property, is none
+ */
+export function labelIn(labels, id) {
+  const label = Object.hasOwn(labels, id) ? labels[id] : null;
+  return typeof label === "string" ? label.slice(0, 256) : id;
+}
 
 export class Link {
   /** @type {LinkState} */
@@ -40,7 +48,8 @@ export class Link {
 
   /** @type {Promise<any>} */ #queue = Promise.resolve();
   #waiting = 0;
-  #ignoring = false; // an offer of theirs collided with ours and is being ignored, with its candidates
+  /** An offer of theirs collided with ours and is being ignored, with its candidates: its ufrag. @type {string | null} */
+  #ignoring = null;
   #offered = 0; // when our last offer went out, in ms
   /** @type {Record<string, string>} */ #labels = {};
   /** @type {Map<string, RTCRtpTransceiver[]>} */ #sending = new Map();
@@ -79,8 +88,8 @@ export class Link {
   /** @type {boolean | null} */ role = null;
   get closed() { return this.state === "closed" || this.state === "failed"; }
 
-  /** @param {string} id of a stream that arrives here */
-  label(id) { return this.#labels[id] ?? id; }
+  /** @param {string} id of a stream that arrives here @returns {string} */
+  label(id) { return labelIn(this.#labels, id); }
 
   /** @param {RTCSessionDescriptionInit} description whether it comes from another incarnation of the peer */
   stranger(description) {
@@ -101,8 +110,8 @@ export class Link {
 
   /** A candidate through the driver. @param {RTCIceCandidateInit} candidate @returns {boolean} false: it must wait for its description */
   candidate(candidate) {
-    if (this.#ignoring) return true;
     const ufrag = firstUfrag(this.pc.remoteDescription?.sdp);
+    // Another one may belong to an answer that is in the queue, even while an offer is being ignored.
     if (ufrag === undefined || candidate.usernameFragment !== ufrag) return false;
     this.#addCandidate(candidate);
     return true;
@@ -164,9 +173,8 @@ export class Link {
   /** @param {RTCSessionDescriptionInit} description */
   async #onOffer(description) {
     const collided = this.pc.signalingState !== "stable";
-    this.#ignoring = collided && !this.polite;
-    if (this.#ignoring) {
-      this.#host.forgetHeld(this.id);
+    this.#ignoring = collided && !this.polite ? firstUfrag(description.sdp) ?? "" : null;
+    if (this.#ignoring !== null) {
       // They offer though ours is long out: they were not ready for it then, and now it is ours that counts.
       if (!this.pc.remoteDescription && Date.now() - this.#offered > LATE) await this.#sendDescription();
       return;
@@ -186,7 +194,7 @@ export class Link {
   /** @param {RTCSessionDescriptionInit} description */
   async #onAnswer(description) {
     await this.pc.setRemoteDescription(description);
-    this.#ignoring = false;
+    this.#ignoring = null;
     this.#takeHeld();
   }
 
@@ -197,7 +205,13 @@ export class Link {
   /** @param {RTCIceCandidateInit} candidate */
   #addCandidate(candidate) {
     if (!candidate.candidate) return; // Firefox's end of candidates
-    this.#enqueue(() => (this.#ignoring ? undefined : this.pc.addIceCandidate(candidate)));
+    this.#enqueue(() => (this.#ignored(candidate) ? undefined : this.pc.addIceCandidate(candidate)));
+  }
+
+  /** Whether it belongs to the ignored offer and to nothing that was agreed. @param {RTCIceCandidateInit} candidate */
+  #ignored(candidate) {
+    return this.#ignoring !== null && (candidate.usernameFragment ?? "") === this.#ignoring
+      && candidate.usernameFragment !== firstUfrag(this.pc.remoteDescription?.sdp);
   }
 
   async #sendDescription() {
@@ -207,7 +221,8 @@ export class Link {
     const offer = local.type === "offer";
     if (offer) this.#offered = Date.now();
     if (this.open) {
-      this.send(Event.SIGNAL, offer ? [description, this.#ownLabels()] : [description]);
+      // One that is lost would never be answered, and the pair could not negotiate again.
+      if (!this.send(Event.SIGNAL, offer ? [description, this.#ownLabels()] : [description])) this.close(true);
       return;
     }
     const items = offer ? [description, this.#host.metadata() ?? null] : [description];

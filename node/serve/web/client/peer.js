@@ -12,6 +12,7 @@ const HUB_WAIT = 4000; // ms that an expected hub has before the room becomes a 
 const ROSTER_WAIT = 1000; // ms from a hub's connection until direct links go even without its roster
 const MAX_LINKS = 64;
 const MAX_INBOX = 2048; // undecoded packets
+const MAX_INBOX_BYTES = 16 << 20; // of these
 
 /**
  * @typedef {object} PeerOptions
@@ -40,10 +41,11 @@ export class Peer {
   /** @type {Map<string, Set<Function>>} */ #listeners = new Map();
   #held = new CandidateQueue();
   /** @type {Promise<any>} */ #inbox = Promise.resolve();
-  #undecoded = 0;
+  #undecoded = { packets: 0, bytes: 0 };
   /** @type {string[]} */ #namespaces = [];
   #failures = 0;
   /** @type {any} */ #again = 0;
+  #againAt = Infinity; // when the next announcement is due, in ms
   #viewing = false;
   /** A hub that the server told us of. @type {{id: string, until: number} | null} */ #expected = null;
   #generation = 0;
@@ -68,7 +70,6 @@ export class Peer {
       control: (link, event, payload) => this.#onControl(link, event, payload),
       gone: (link, failed) => this.#onGone(link, failed),
       held: (link) => this.#held.take(link.id, link.pc.remoteDescription?.sdp.match(/^a=ice-ufrag:(\S+)/m)?.[1]),
-      forgetHeld: (id) => this.#held.forget(id),
       error: (error) => this.#error(error),
     });
   }
@@ -89,8 +90,14 @@ export class Peer {
     // A Chromium that is polite cannot answer some offers of others after a collision, so it takes an id
     // that makes it impolite; every other browser takes one that makes it polite.
     const chromium = "chrome" in globalThis || /Chrom(e|ium)\//.test(globalThis.navigator?.userAgent ?? "");
-    const codec = await Codec.create({ order: chromium ? "low" : "high", ...this.#options.signaling });
-    const namespaces = [await codec.namespace(room), await codec.namespace(codec.id)];
+    let codec, namespaces;
+    try {
+      codec = await Codec.create({ order: chromium ? "low" : "high", ...this.#options.signaling });
+      namespaces = [await codec.namespace(room), await codec.namespace(codec.id)];
+    } catch (error) {
+      if (generation === this.#generation) this.room = null; // so that it can be tried again
+      throw error;
+    }
     if (generation !== this.#generation) throw new Error("left while joining");
     this.#codec = codec;
     this.#namespaces = namespaces;
@@ -108,6 +115,7 @@ export class Peer {
   leave() {
     this.#generation++;
     clearTimeout(this.#again);
+    this.#againAt = Infinity;
     for (const namespace of this.#namespaces) this.#options.driver.unsubscribe(namespace);
     this.#namespaces = [];
     this.#options.driver.onactive = () => {};
@@ -166,8 +174,14 @@ export class Peer {
 
   /** @param {number} wait ms; an announcement that is due earlier stays */
   #announceIn(wait) {
+    const at = Date.now() + wait;
+    if (at >= this.#againAt) return;
     clearTimeout(this.#again);
-    this.#again = setTimeout(() => this.#announce().catch((e) => this.#error(e)), wait);
+    this.#againAt = at;
+    this.#again = setTimeout(() => {
+      this.#againAt = Infinity;
+      this.#announce().catch((e) => this.#error(e));
+    }, wait);
   }
 
   async #announce() {
@@ -187,13 +201,16 @@ export class Peer {
 
   /** @param {Uint8Array} packet */
   #onPacket(packet) {
-    if (++this.#undecoded > MAX_INBOX) { this.#undecoded--; return; }
+    const waiting = this.#undecoded;
+    if (waiting.packets >= MAX_INBOX || waiting.bytes + packet.length > MAX_INBOX_BYTES) return;
+    waiting.packets++;
+    waiting.bytes += packet.length;
     // One after the other, so that candidates do not overtake their description.
     this.#inbox = this.#inbox.then(async () => {
       const codec = this.#codec;
       const message = await codec?.decode(packet);
       if (message && codec === this.#codec) await this.#onMessage(message);
-    }).catch((error) => this.#error(error)).finally(() => { this.#undecoded--; });
+    }).catch((error) => this.#error(error)).finally(() => { waiting.packets--; waiting.bytes -= packet.length; });
   }
 
   /** @param {import("./codec.js").Message} message */

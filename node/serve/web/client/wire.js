@@ -169,7 +169,9 @@ export function unpackControl(bytes) {
 export const firstUfrag = (sdp) => sdp?.match(/^a=ice-ufrag:(\S+)/m)?.[1];
 
 /** @param {string | undefined} sdp the first certificate fingerprint of a description */
-export const fingerprint = (sdp) => sdp?.match(/^a=fingerprint:(.+?)\s*$/m)?.[1].toLowerCase();
+export const fingerprint = (sdp) => sdp?.match(/^a=fingerprint:(\S+ \S+)/m)?.[1].toLowerCase();
+
+const MAX_CANDIDATE = 1024; // characters of one candidate's texts; real ones have about 200
 
 /**
  * Candidates that came before the description that they belong to: 100 for each peer, oldest dropped.
@@ -178,15 +180,20 @@ export class CandidateQueue {
   /** @type {Map<string, RTCIceCandidateInit[]>} */
   #held = new Map();
 
-  /** @param {string} id @param {RTCIceCandidateInit} candidate */
-  hold(id, candidate) {
+  /** @param {string} id @param {any} from a candidate from outside; without a ufrag it would fit nothing */
+  hold(id, from) {
+    const { candidate, usernameFragment } = from;
+    if (typeof candidate !== "string" || typeof usernameFragment !== "string") return;
+    const sdpMid = typeof from.sdpMid === "string" ? from.sdpMid : null;
+    const sdpMLineIndex = Number.isInteger(from.sdpMLineIndex) ? from.sdpMLineIndex : null;
+    if (candidate.length + usernameFragment.length + (sdpMid?.length ?? 0) > MAX_CANDIDATE) return;
     let list = this.#held.get(id);
     if (!list) {
       // 256 strangers: enough for any room, and a bound for whoever makes ids up.
       if (this.#held.size >= 256) this.#held.delete(this.#held.keys().next().value ?? "");
       this.#held.set(id, (list = []));
     }
-    list.push(candidate);
+    list.push({ candidate, sdpMid, sdpMLineIndex, usernameFragment });
     if (list.length > 100) list.shift();
   }
 
@@ -194,7 +201,9 @@ export class CandidateQueue {
   take(id, ufrag) {
     const list = this.#held.get(id) ?? [];
     const fits = (/** @type {RTCIceCandidateInit} */ c) => ufrag !== undefined && c.usernameFragment === ufrag;
-    this.#held.set(id, list.filter((c) => !fits(c)));
+    const rest = list.filter((c) => !fits(c));
+    if (rest.length) this.#held.set(id, rest);
+    else this.#held.delete(id);
     return list.filter(fits);
   }
 

@@ -1,7 +1,7 @@
 import test from "node:test";
 import assert from "node:assert/strict";
 import { Codec, Type, compressKey, deflate, deriveKey, expandKey, inflate } from "../client/codec.js";
-import { WireError } from "../client/wire.js";
+import { WireError, pack } from "../client/wire.js";
 import { bytes, hex, keyPair, vectors } from "./vectors.mjs";
 
 const { signaling } = vectors;
@@ -109,5 +109,16 @@ test("garbage never decodes", async () => {
   for (let i = 0; i < 500; i++) {
     const junk = crypto.getRandomValues(new Uint8Array(1 + (i % 80)));
     await assert.rejects(codec.decode(junk));
+  }
+});
+
+test("a sender is no longer than a key", async () => {
+  const schema = { 1: ["type", "uint"], 3: ["sender", "bytes"], 4: ["payload", "bytes"] };
+  for (const encryption of [true, false]) {
+    const codec = await Codec.create({ encryption });
+    for (const length of [0, 34, 1 << 20]) { // as a number the last one would take minutes
+      const packet = pack(schema, { type: Type.ANNOUNCE, sender: new Uint8Array(length).fill(255), payload: new Uint8Array(0) });
+      await assert.rejects(codec.decode(packet), WireError, `${length} bytes`);
+    }
   }
 });

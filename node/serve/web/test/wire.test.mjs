@@ -65,6 +65,9 @@ test("candidates wait by ufrag", () => {
   for (let i = 0; i < 300; i++) queue.hold(`stranger${i}`, c("u"));
   assert.equal(queue.count("stranger0"), 0);
   assert.equal(queue.count("stranger299"), 1);
+  queue.hold("q", c("u", "x".repeat(2000)));
+  queue.hold("q", { ...c("u"), sdpMid: "0", sdpMLineIndex: 0, more: "x".repeat(2000) });
+  assert.deepEqual(queue.take("q", "u"), [{ candidate: "c", sdpMid: "0", sdpMLineIndex: 0, usernameFragment: "u" }]);
 });
 
 test("lines of a description", () => {
@@ -72,4 +75,6 @@ test("lines of a description", () => {
   assert.equal(firstUfrag(sdp), "Ab1+");
   assert.equal(fingerprint(sdp), "sha-256 aa:bb");
   assert.equal(firstUfrag(undefined), undefined);
+  // A pattern that goes back and forth over the spaces would take hours.
+  assert.equal(fingerprint(`v=0\r\na=fingerprint:x${" ".repeat(1 << 20)}y\r\n`), undefined);
 });
