@@ -19,14 +19,18 @@ func (c *linkConn) ConnState(s conn.State) {
 		l.state.Store(int32(s))
 		switch s {
 		case conn.StateConnected:
-			l.deadline.Stop()
+			l.arrived()
 		case conn.StateDisconnected:
 			if t := l.room.cfg.ConnectTimeout; t > 0 {
 				l.deadline.Reset(t)
 			}
 		case conn.StateFailed, conn.StateClosed:
 			err := l.conn.Err()
-			if err == nil {
+			switch {
+			case err != nil:
+			case s == conn.StateFailed:
+				err = ErrUnreachable
+			default:
 				err = ErrLeft
 			}
 			l.fail(err)
@@ -34,6 +38,14 @@ func (c *linkConn) ConnState(s conn.State) {
 		}
 		l.room.cfg.Handler.LinkState(l, s, nil)
 	})
+}
+
+// arrived ends the time to connect: the connection is up, and so is its control
+// channel, without which nothing can come of it.
+func (l *Link) arrived() {
+	if l.ready && l.State() == conn.StateConnected {
+		l.deadline.Stop()
+	}
 }
 
 func (c *linkConn) ConnCandidate(cand signal.Candidate) {
@@ -47,6 +59,8 @@ func (c *linkConn) ControlOpen() {
 	l.do(func() {
 		l.sendBatch()
 		l.ready = true
+		l.arrived()
+		l.room.succeeded()
 		l.room.cfg.Handler.LinkReady(l)
 		l.renegotiate()
 	})
@@ -59,7 +73,7 @@ func (c *linkConn) ControlClosed() { c.link().do(func() { c.link().fail(ErrLeft)
 // the protocol wants it.
 func (c *linkConn) ControlMessage(b []byte) {
 	l := c.link()
-	l.do(func() {
+	l.take(len(b), func() {
 		event, payload, err := signal.DecodeControl(b)
 		if err != nil {
 			l.log.Debug("control message dropped", "err", err)

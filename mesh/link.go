@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,19 +37,23 @@ type Link struct {
 	labels   atomic.Pointer[map[string]string] // stream id to label, as the remote peer says
 	state    atomic.Int32                      // conn.State
 
-	queue chan func() // run in order by run
+	queue chan func()  // run in order by run
+	held  atomic.Int64 // bytes of messages that wait in queue
 	done  chan struct{}
 	end   sync.Once
 	why   error // reason of the end, set before done is closed
+
+	next *signal.Message // offer that waits for this link's id; guarded by room.mu
 
 	// Owned by the goroutine of run.
 	ready    bool               // control channel open
 	ignoring bool               // an offer was ignored and we are not stable yet
 	batch    []signal.Candidate // local candidates not sent yet
 	flush    *time.Timer        // sends the batch
-	deadline *time.Timer        // ends a link that is not connected
+	deadline *time.Timer        // ends a link that is not connected and ready
 	answer   *time.Timer        // ends a link whose offer is not answered
 	local    map[string]string  // stream id to label, as we say
+	session  string             // origin of the remote descriptions, empty before the first
 }
 
 func newLink(r *Room, id signal.PeerID, metadata json.RawMessage) (*Link, error) {
@@ -135,12 +140,34 @@ func (l *Link) do(task func()) {
 	}
 }
 
+// take is do for a message of the remote peer, whose size in bytes counts.
+func (l *Link) take(size int, task func()) {
+	if l.held.Add(int64(size)) > linkBytes {
+		l.fail(ErrOverflow)
+		return
+	}
+	l.do(func() {
+		l.held.Add(-int64(size))
+		task()
+	})
+}
+
 // fail ends the link for the reason given; only the first reason counts.
 func (l *Link) fail(err error) {
 	l.end.Do(func() {
 		l.why = err
 		close(l.done)
 	})
+}
+
+// ended reports whether the link is closed, or about to be.
+func (l *Link) ended() bool {
+	select {
+	case <-l.done:
+		return true
+	default:
+		return false
+	}
 }
 
 // run is the link's goroutine. It ends with the link, which it cleans up.
@@ -188,9 +215,9 @@ func (l *Link) finish() {
 	if err := l.conn.Close(); err != nil {
 		l.log.Debug("close connection", "err", err)
 	}
-	l.room.forget(l, l.why)
 	l.state.Store(int32(conn.StateClosed))
 	l.guard(func() { l.room.cfg.Handler.LinkState(l, conn.StateClosed, l.why) })
+	l.room.forget(l, l.why) // only now may there be a new link to the peer
 }
 
 func (l *Link) context() (context.Context, context.CancelFunc) {
@@ -224,6 +251,24 @@ func (l *Link) renegotiate() {
 	}
 }
 
+// offeredAnew applies an offer that came over the driver. One of another session
+// is of a new connection: the peer has lost this one, and we do not know yet.
+func (l *Link) offeredAnew(m signal.Message) {
+	if l.session != "" && l.session != session(m.Description.SDP) {
+		l.room.succeed(l, m)
+		return
+	}
+	l.offered(*m.Description)
+}
+
+// session returns user name and session id of a description's origin, which stay
+// the same as long as a connection lives (RFC 8829 section 5.2.2).
+func session(sdp string) string {
+	_, origin, _ := strings.Cut(sdp, "o=")
+	fields := strings.Fields(origin)
+	return strings.Join(fields[:min(2, len(fields))], " ")
+}
+
 // offered applies a remote offer: answered, or ignored in a collision that the
 // impolite side wins.
 func (l *Link) offered(d signal.Description) {
@@ -239,6 +284,7 @@ func (l *Link) offered(d signal.Description) {
 		l.room.held.Forget(l.id)
 		return
 	}
+	l.session = session(d.SDP)
 	l.answer.Stop() // an offer of ours that collided is forgotten
 	l.ignoring = false
 	l.sendDescription(signal.Description{Type: "answer", SDP: answer})
@@ -258,6 +304,7 @@ func (l *Link) answered(d signal.Description) {
 		l.broken("answer", err)
 		return
 	}
+	l.session = session(d.SDP)
 	l.answer.Stop()
 	l.ignoring = false
 	l.takeHeld()

@@ -38,34 +38,43 @@ const (
 	// which its library does by id a moment later.
 	rejoinDelay  = 250 * time.Millisecond
 	rejoinJitter = 1000 * time.Millisecond
+	// rejoinBackoff is how often the time is doubled, up to 20 to 40 s, while
+	// links fail and none gets ready: everybody answers each announcement.
+	rejoinBackoff = 5
 )
 
 // Bounds on what the outside can make a room hold.
 const (
-	maxLinks      = 1024 // remote peers in one room
-	linkQueue     = 1024 // tasks that wait on one link; beyond that it is closed
-	announceBurst = 256  // announces answered at once
-	announceRate  = 64   // and a second
+	maxLinks      = 1024    // remote peers in one room
+	linkQueue     = 1024    // tasks that wait on one link; beyond that it is closed
+	linkBytes     = 8 << 20 // of messages that wait on one link; likewise
+	announceBurst = 256     // announces answered at once
+	announceRate  = 64      // and a second
 )
 
 // Reasons for the end of a link, beside those of package conn.
 var (
 	// ErrTimeout: the connection was not up, or not up again, in time.
 	ErrTimeout = errors.New("connection timed out")
+	// ErrUnreachable: ICE found no path to the remote peer, or lost it.
+	ErrUnreachable = errors.New("remote peer is unreachable")
 	// ErrLeft: the remote peer closed its control channel.
 	ErrLeft = errors.New("remote peer left")
 	// ErrClosed: this side closed the link or left the room.
 	ErrClosed = errors.New("closed here")
+	// ErrReplaced: the remote peer has begun a new connection.
+	ErrReplaced = errors.New("replaced by a new connection")
 	// ErrNoAnswer: an offer over the control channel was not answered in time.
 	ErrNoAnswer = errors.New("offer was not answered")
-	// ErrOverflow: more tasks waited on the link than its queue holds.
+	// ErrOverflow: more waited on the link than its queue holds.
 	ErrOverflow = errors.New("link queue overflow")
 )
 
 // Handler learns what happens in a room. Its methods are called on goroutines
 // of the link or of its connection; for one link LinkState(StateClosed) comes
-// last. They must not block, and may call any method of Link, and of Room any
-// but Leave.
+// last, and before anything of a new link to the same peer. They must not block,
+// and may call any method of Link, and of Room any but Leave. A panic in them
+// ends the link.
 type Handler interface {
 	// LinkState reports a new connection state. With StateClosed, which comes
 	// once and last, err says why.

@@ -26,12 +26,15 @@ type Config struct {
 	Handler  Handler         // learns what happens
 	Metadata json.RawMessage // JSON object announced to others, nil for none
 	// Verify decides whether to connect to a peer, by id and metadata; nil
-	// accepts everybody. It is called on the driver's goroutine, must not block.
+	// accepts everybody. It is called on the driver's goroutine and must not
+	// block; if it panics the peer is refused.
 	Verify func(id signal.PeerID, metadata json.RawMessage) bool
-	// ConnectTimeout bounds the time to connect and to stay disconnected. Zero
-	// means DefaultConnectTimeout, negative switches it off.
+	// ConnectTimeout bounds the time until a connection and its control channel
+	// are up, and the time that it may stay disconnected. Zero means
+	// DefaultConnectTimeout, negative switches it off.
 	ConnectTimeout time.Duration
-	Logger         *slog.Logger // nil discards
+	// Logger gets what an operator should know; nil discards.
+	Logger *slog.Logger
 }
 
 // Room is the membership of one peer in one room. Its methods may be called
@@ -51,6 +54,7 @@ type Room struct {
 	links    map[signal.PeerID]*Link
 	left     bool
 	rejoin   bool // an announcement after a failure is on its way
+	failures int  // announcements after failures since a link got ready
 	metadata json.RawMessage
 	budget   *rate.Limiter // announces that may be answered
 }
@@ -118,7 +122,9 @@ func (r *Room) Links() []*Link {
 	defer r.mu.Unlock()
 	all := make([]*Link, 0, len(r.links))
 	for _, l := range r.links {
-		all = append(all, l)
+		if l.State() != conn.StateClosed {
+			all = append(all, l)
+		}
 	}
 	return all
 }
@@ -146,7 +152,8 @@ func (r *Room) Announce() {
 }
 
 // Leave stops listening, closes every link and returns when all is gone. It is
-// idempotent. It must not be called from a Handler method.
+// idempotent. It must not be called from a Handler method. Packets that the
+// driver still delivers have no effect.
 func (r *Room) Leave() {
 	r.mu.Lock()
 	if r.left {
@@ -171,8 +178,14 @@ func (r *Room) Leave() {
 	r.tasks.Wait()
 }
 
-// receive takes a packet from the driver, on the driver's goroutine.
+// receive takes a packet from the driver, on the driver's goroutine. A panic is
+// the end of that packet alone.
 func (r *Room) receive(packet []byte) {
+	defer func() {
+		if v := recover(); v != nil {
+			r.log.Error("signaling packet dropped", "panic", v)
+		}
+	}()
 	m, err := r.codec.Decode(packet)
 	if err != nil {
 		if !errors.Is(err, signal.ErrOwnPacket) {
@@ -189,7 +202,7 @@ func (r *Room) receive(packet []byte) {
 		r.offered(m)
 	case signal.Answer:
 		if l := r.link(m.From); l != nil {
-			l.do(func() { l.answered(*m.Description) })
+			l.take(len(m.Description.SDP), func() { l.answered(*m.Description) })
 		}
 	case signal.Candidates:
 		r.candidates(m)
@@ -217,21 +230,40 @@ func (r *Room) dial(m signal.Message) {
 	}
 }
 
-// offered hands an offer to its link, making one for a peer not known yet.
+// offered hands an offer to its link, making one for a peer not known yet. An
+// offer to a link that is ending waits until its id is free.
 func (r *Room) offered(m signal.Message) {
-	l := r.link(m.From)
+	r.mu.Lock()
+	l := r.links[m.From]
+	ending := l != nil && l.ended()
+	if ending {
+		l.next = &m
+	}
+	r.mu.Unlock()
+	if ending {
+		return
+	}
 	if l == nil {
 		l = r.accept(m)
 	}
 	if l == nil {
 		return
 	}
-	l.do(func() {
+	l.take(len(m.Description.SDP)+len(m.Metadata), func() {
 		if m.Metadata != nil {
 			l.metadata.Store(&m.Metadata)
 		}
-		l.offered(*m.Description)
+		l.offeredAnew(m)
 	})
+}
+
+// succeed ends a link whose peer has begun a new connection with offer m, under
+// the id that both had. The new link begins when the old one is gone.
+func (r *Room) succeed(l *Link, m signal.Message) {
+	r.mu.Lock()
+	l.next = &m
+	r.mu.Unlock()
+	l.fail(ErrReplaced)
 }
 
 // accept makes a link to the sender of m, unless there is one or Verify refuses.
@@ -264,7 +296,11 @@ func (r *Room) accept(m signal.Message) *Link {
 // candidates hands candidates to their link, or keeps them for one to come.
 func (r *Room) candidates(m signal.Message) {
 	if l := r.link(m.From); l != nil {
-		l.do(func() { l.candidates(m.Candidates) })
+		size := 0
+		for _, c := range m.Candidates {
+			size += len(c.Candidate)
+		}
+		l.take(size, func() { l.candidates(m.Candidates) })
 		return
 	}
 	for _, c := range m.Candidates {
@@ -290,24 +326,39 @@ func (r *Room) send(to signal.PeerID, m signal.Message) error {
 // forget removes an ended link, with all that was kept under its id. A link
 // that ended against the will of both sides makes the room announce again.
 func (r *Room) forget(l *Link, err error) {
-	r.held.Forget(l.id)
-	r.codec.Forget(l.id)
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	if r.links[l.id] == l {
 		delete(r.links, l.id)
 	}
-	if r.left || r.rejoin || errors.Is(err, ErrLeft) || errors.Is(err, ErrClosed) {
+	next, left := l.next, r.left
+	if next == nil && !errors.Is(err, ErrLeft) && !errors.Is(err, ErrClosed) && r.announceLater(min(r.failures, rejoinBackoff)) {
+		r.failures++
+	}
+	r.mu.Unlock()
+	if next != nil && !left {
+		l.guard(func() { r.offered(*next) }) // Verify may panic
 		return
 	}
-	r.announceLater()
+	r.held.Forget(l.id)
+	r.codec.Forget(l.id)
 }
 
-// announceLater announces after the jitter; r.mu is held.
-func (r *Room) announceLater() {
+// succeeded says that a link got ready.
+func (r *Room) succeeded() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.failures = 0
+}
+
+// announceLater announces after the jitter, the time doubled so many times. It
+// reports false if that is under way already. r.mu is held.
+func (r *Room) announceLater(doubled int) bool {
+	if r.left || r.rejoin {
+		return false
+	}
 	r.rejoin = true
-	r.tasks.Go(func() {
-		timer := time.NewTimer(rejoinDelay + rand.N(rejoinJitter))
+	r.tasks.Go(func() { // joined by Leave
+		timer := time.NewTimer((rejoinDelay + rand.N(rejoinJitter)) << doubled)
 		defer timer.Stop()
 		select {
 		case <-timer.C:
@@ -318,6 +369,7 @@ func (r *Room) announceLater() {
 		case <-r.ctx.Done():
 		}
 	})
+	return true
 }
 
 // Rejoin announces the local peer again after a short random delay, for an
@@ -325,7 +377,5 @@ func (r *Room) announceLater() {
 func (r *Room) Rejoin() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.left && !r.rejoin {
-		r.announceLater()
-	}
+	r.announceLater(0)
 }

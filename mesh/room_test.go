@@ -48,7 +48,12 @@ func (w *witness) locked(f func()) {
 
 func (w *witness) LinkState(l *Link, s conn.State, err error) {
 	if s == conn.StateClosed {
-		w.locked(func() { delete(w.ready, l.ID()); w.closed[l.ID()] = err })
+		w.locked(func() {
+			w.closed[l.ID()] = err
+			if w.ready[l.ID()] == l {
+				delete(w.ready, l.ID())
+			}
+		})
 	}
 }
 func (w *witness) LinkReady(l *Link) { w.locked(func() { w.ready[l.ID()] = l }) }
@@ -357,6 +362,31 @@ func TestOfferAndVanish(t *testing.T) {
 				t.Errorf("link %s ended without a reason", id)
 			}
 		}
+	})
+}
+
+// TestReturn: a peer that lost its connection without a word and comes back
+// under the same id, while the other side still holds the old link.
+func TestReturn(t *testing.T) {
+	bubble(t, func(t *testing.T, s *site) {
+		a, b := s.join(Config{}), s.join(Config{})
+		pass(3 * time.Second)
+		linked(t, a, b)
+		old := a.ready[b.room.ID()]
+		lost := b.ready[a.room.ID()]
+		c := &guest{witness: newWitness(), driver: b.driver, room: b.room}
+		b.room.mu.Lock()
+		delete(b.room.links, a.room.ID()) // b forgets, a does not know
+		b.room.cfg.Handler = c.witness
+		b.room.mu.Unlock()
+		b.room.Announce()
+		pass(5 * time.Second)
+		linked(t, a, c)
+		if a.ready[b.room.ID()] == old || a.closed[b.room.ID()] != ErrReplaced {
+			t.Errorf("the old link of a ended with %v", a.closed[b.room.ID()])
+		}
+		lost.Close()
+		pass(time.Second)
 	})
 }
 

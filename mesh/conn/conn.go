@@ -54,6 +54,10 @@ type Conn struct {
 	offered   *sdp.Local // new credentials in the offer that is out; nil none
 	receivers map[string]*Receiver
 	senders   map[string]*Sender
+
+	candidates int    // that pion got of the other side's description
+	countedFor string // its user name fragment
+
 	transport atomic.Pointer[transport] // replaced when the first offers collide
 
 	state state
@@ -206,7 +210,8 @@ func (c *Conn) HandleAnswer(ctx context.Context, answer string) error {
 }
 
 // AddCandidate gives pion a candidate of the other side. Candidates with an
-// empty text ("no more") and those of another ICE generation are dropped.
+// empty text ("no more") and those of another ICE generation are dropped; beyond
+// 256 for one generation it fails with ErrTooManyCandidates.
 func (c *Conn) AddCandidate(candidate signal.Candidate) error {
 	if candidate.Candidate == "" {
 		return nil
@@ -219,6 +224,21 @@ func (c *Conn) AddCandidate(candidate signal.Candidate) error {
 	}
 	if c.hold(candidate) {
 		return nil
+	}
+	return c.addCandidate(candidate)
+}
+
+// maxCandidates bounds the candidates of one ICE generation: pion keeps each and
+// pairs it with all of ours. A host with many interfaces has some 30.
+const maxCandidates = 256
+
+// addCandidate counts the candidates that pion gets. c.pion is not held.
+func (c *Conn) addCandidate(candidate signal.Candidate) error {
+	if u := c.RemoteUfrag(); u != c.countedFor {
+		c.countedFor, c.candidates = u, 0
+	}
+	if c.candidates++; c.candidates > maxCandidates {
+		return ErrTooManyCandidates
 	}
 	return c.transport.Load().addCandidate(candidate)
 }

@@ -17,9 +17,12 @@ var (
 	// ErrHandshake ends a connection: DTLS failed, most often because the other
 	// side's certificate is not the one its description names.
 	ErrHandshake = errors.New("conn: DTLS handshake failed")
-	// ErrTooManySSRCs ends a connection whose peer sends on too many SSRCs that
-	// no description names.
-	ErrTooManySSRCs = errors.New("conn: too many undeclared SSRCs")
+	// ErrTooManySSRCs ends a connection whose peer sends on too many SSRCs, at
+	// once without a description that names them, or in the connection's life.
+	ErrTooManySSRCs = errors.New("conn: too many SSRCs")
+	// ErrTooManyCandidates means that a candidate was not used because the other
+	// side gave too many for one description already.
+	ErrTooManyCandidates = errors.New("conn: too many candidates")
 	// ErrHandlerSlow ends a connection whose Handler does not keep up.
 	ErrHandlerSlow = errors.New("conn: too many events wait for the handler")
 	// ErrControlClosed means that the control channel is not open.

@@ -15,6 +15,11 @@ import (
 // the sections of a description.
 const maxUndeclared = 64
 
+// maxTaps bounds the SSRCs of a connection's whole life, those that descriptions
+// name included: pion keeps some memory for each until the end. A hub's viewer
+// sees some three for each camera that is switched on.
+const maxTaps = 16384
+
 // maxStrayRTCP bounds the SSRCs, neither ours nor the peer's, that RTCP may
 // speak of in a connection's life: each costs pion some memory until its end.
 const maxStrayRTCP = 1024
@@ -35,6 +40,7 @@ type ingest struct {
 	streams    map[uint32]*stream     // SSRCs that belong to a track
 	senders    map[uint32]*Sender     // by SSRC and RTX SSRC
 	taps       map[uint32]*tap        // every RTP SSRC that ever came
+	made       int                    // taps ever made, at most maxTaps
 	undeclared int                    // taps that count towards maxUndeclared
 	strays     int                    // RTCP taps that count towards maxStrayRTCP
 	midID      uint8                  // header extension ids, 0 unknown
@@ -95,6 +101,10 @@ func (in *ingest) buffer(isRTP bool, ssrc uint32) io.ReadWriteCloser {
 	b := &tap{in: in, ssrc: ssrc, rtp: isRTP}
 	in.mu.Lock()
 	defer in.mu.Unlock()
+	if in.made++; in.made > maxTaps {
+		in.conn.fail(ErrTooManySSRCs)
+		return b
+	}
 	_, declared := in.declared[ssrc]
 	if !isRTP {
 		if !declared && in.senders[ssrc] == nil && in.taps[ssrc] == nil {
@@ -176,7 +186,7 @@ func (in *ingest) rtp(b *tap, packet []byte, arrival time.Time) {
 		in.drop(DropInterceptor) // its loss is the feedback's, not the packet's
 	}
 	switch {
-	case len(payload) == 0:
+	case s.rtx && len(payload) == 0: // a probe of the sender's bandwidth estimate
 		in.drop(DropPadding)
 	case s.rtx:
 		in.repair(s, h, packet, payload, arrival)
@@ -219,10 +229,6 @@ func (in *ingest) repair(s *stream, h *rtp.Header, packet, payload []byte, arriv
 		}
 		s.main = main
 	}
-	if len(payload) == 2 { // a probe of the sender's bandwidth estimate
-		in.drop(DropPadding)
-		return
-	}
 	r := main.repaired.h
 	*r = *h
 	r.SSRC = main.ssrc
@@ -234,7 +240,8 @@ func (in *ingest) repair(s *stream, h *rtp.Header, packet, payload []byte, arriv
 	in.deliver(main, r, payload[2:], arrival, true)
 }
 
-// deliver hands a packet to the track's sink.
+// deliver hands a packet to the track's sink, one of padding only as well: it
+// takes up a sequence number, and whoever forwards the track would leave a hole.
 func (in *ingest) deliver(s *stream, h *rtp.Header, payload []byte, arrival time.Time, recovered bool) {
 	r := s.receiver
 	terms := r.terms.Load()

@@ -11,6 +11,7 @@ import (
 
 	"github.com/weft-rtc/weft/interceptors/codec"
 	"github.com/weft-rtc/weft/mesh/sdp"
+	"github.com/weft-rtc/weft/mesh/signal"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -117,7 +118,8 @@ func TestDemultiplex(t *testing.T) {
 		{"unknown payload type", []sdp.Receive{video}, []packet{{11, 96, "m", nil}, {11, 13, "cn", nil}}, []string{":0:m"}, map[DropReason]uint64{DropPayloadType: 1}},
 		{"rtx", []sdp.Receive{video}, []packet{{11, 96, "m", nil}, {12, 97, "\x00\x07lost", nil}}, []string{":0:m", ":7:lost"}, nil},
 		{"rtx first", []sdp.Receive{video}, []packet{{12, 97, "\x00\x07lost", nil}}, []string{":7:lost"}, nil},
-		{"rtx probe", []sdp.Receive{video}, []packet{{12, 97, "\x00\x07", nil}, {12, 97, "\x00", nil}, {12, 97, "", nil}}, nil, map[DropReason]uint64{DropPadding: 2, DropRTX: 1}},
+		{"rtx probe", []sdp.Receive{video}, []packet{{12, 97, "\x00", nil}, {12, 97, "", nil}}, nil, map[DropReason]uint64{DropPadding: 1, DropRTX: 1}},
+		{"padding only", []sdp.Receive{video}, []packet{{11, 96, "", nil}, {12, 97, "\x00\x07", nil}}, []string{":0:", ":7:"}, nil},
 		{"simulcast", []sdp.Receive{simulcast}, []packet{
 			{50, 96, "m", map[uint8]string{4: "1", 5: "q"}}, {51, 96, "n", map[uint8]string{4: "1", 5: "f"}}, {50, 96, "o", nil},
 			{60, 97, "\x00\x09p", map[uint8]string{4: "1", 6: "f"}},
@@ -183,10 +185,10 @@ func TestPaddingIsStripped(t *testing.T) {
 	r.raw(11, append(head[:len(head):len(head)], 'm', 0))
 	r.raw(11, head)
 	r.raw(11, head[:7])
-	if len(s.got) != 1 || string(s.got[0].Payload) != "m" || s.got[0].Header.Padding {
+	if len(s.got) != 2 || string(s.got[0].Payload) != "m" || len(s.got[1].Payload) != 0 || s.got[0].Header.Padding {
 		t.Fatalf("got %+v", s.got)
 	}
-	if d := r.p.conn.Stats().Drops; d[DropMalformed] != 4 || d[DropPadding] != 1 {
+	if d := r.p.conn.Stats().Drops; d[DropMalformed] != 4 || d[DropPadding] != 0 {
 		t.Errorf("drops %v", d)
 	}
 }
@@ -219,6 +221,36 @@ func TestTooManySSRCs(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.rtp(t, sinkHeader(5000, 1), "m", nil)
+	if err := r.p.conn.Err(); !errors.Is(err, ErrTooManySSRCs) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestTooManyCandidates(t *testing.T) {
+	c := newRig(t).p.conn
+	for range maxCandidates {
+		if err := c.addCandidate(signal.Candidate{Candidate: "x"}); errors.Is(err, ErrTooManyCandidates) {
+			t.Fatal(err)
+		}
+	}
+	if err := c.addCandidate(signal.Candidate{Candidate: "x"}); !errors.Is(err, ErrTooManyCandidates) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestTooManySSRCsInALife(t *testing.T) {
+	r := newRig(t)
+	for i := range uint32(maxTaps) {
+		n := video
+		n.SSRC, n.RTXSSRC = 100+i, 0
+		rec, _ := r.open(n)
+		r.in.buffer(true, n.SSRC)
+		r.in.closeReceiver(rec)
+	}
+	if err := r.p.conn.Err(); err != nil {
+		t.Fatal(err)
+	}
+	r.in.buffer(true, 50)
 	if err := r.p.conn.Err(); !errors.Is(err, ErrTooManySSRCs) {
 		t.Errorf("error %v", err)
 	}

@@ -29,7 +29,7 @@ const NoAudioLevel = 255
 // Incoming is one RTP packet of a track, retransmissions already unwrapped.
 type Incoming struct {
 	Header     rtp.Header  // as it came; of a repaired packet as it was lost
-	Payload    []byte      // without padding, never empty
+	Payload    []byte      // without padding; empty if there was nothing else
 	Arrival    time.Time   // when pion's SRTP loop had it
 	RID        string      // simulcast layer, "" without simulcast
 	Codec      codec.Codec // by payload type

@@ -11,7 +11,7 @@ const (
 	DropMalformed   DropReason = iota // not an RTP or RTCP packet
 	DropUnknownSSRC                   // no track for the SSRC (yet)
 	DropClosed                        // of a track that is closed
-	DropPadding                       // nothing but padding or a probe
+	DropPadding                       // a probe on a retransmission SSRC
 	DropPayloadType                   // a payload type that was not agreed on
 	DropRTX                           // a retransmission of nobody knows what
 	DropNoSink                        // the Receiver has no sink
