@@ -10,7 +10,9 @@ import (
 	"github.com/weft-rtc/weft/publish"
 )
 
-// ConnectionEvent says that a remote peer came, changed its state, or went.
+// ConnectionEvent says that a remote peer came, changed its state, or went. A
+// peer that is reached in two ways, such as directly for a moment before it goes
+// behind a hub, has events for each, told apart by Via.
 type ConnectionEvent struct {
 	ID       string
 	Metadata json.RawMessage
@@ -24,10 +26,11 @@ type StreamEvent struct {
 	Peer   string // whose stream it is, also when it came through a hub
 	Label  string
 	Added  bool
-	Tracks []*publish.Track // at the time of the event
+	Tracks []*publish.Track // at the time of the event, at least one
 }
 
-// TrackEvent says that a track was added to a remote stream or removed.
+// TrackEvent says that a track was added to a remote stream or removed. A track
+// that its sender goes on with in another codec is removed and added as another.
 type TrackEvent struct {
 	Peer, Label string
 	Added       bool
@@ -45,7 +48,8 @@ type events struct {
 	run sync.WaitGroup // the delivering goroutine
 
 	mu       sync.Mutex
-	queue    chan any // nil while stopped
+	queue    chan any      // nil while stopped
+	last     chan struct{} // closed when the delivery started last has ended; nil before the first
 	handlers []*handler
 	dropping bool
 }
@@ -59,7 +63,15 @@ func (e *events) start() {
 	if e.queue == nil {
 		queue := make(chan any, eventQueue)
 		e.queue = queue
-		e.run.Go(func() { e.deliverAll(queue) }) // joined by wait
+		before, ended := e.last, make(chan struct{})
+		e.last = ended
+		e.run.Go(func() { // joined by wait
+			defer close(ended)
+			if before != nil { // a handler may still run from before stop
+				<-before
+			}
+			e.deliverAll(queue)
+		})
 	}
 }
 

@@ -18,17 +18,21 @@ const codecHold = time.Second
 // there. Methods of conn.RTPSink run on the connection's reading goroutine.
 type inbound struct {
 	recv  *conn.Receiver
-	began func(t *publish.Track) // queues the publication, on the reading goroutine
+	began func(t *publish.Track) bool // queues the publication, on the reading goroutine; false: not now
 
 	// Owned by the reading goroutine.
 	since time.Time // of the current codec
 	rid   string    // the layer that is taken
+	owed  bool      // began has to be called again
 
 	track atomic.Pointer[publish.Track] // current one, nil before the first packet
 	ssrc  atomic.Uint32                 // current source, for keyframe requests
 	count int                           // tracks made so far
 	done  atomic.Bool
 }
+
+// name is the slot of the track within its publication.
+func (in *inbound) name() string { return in.recv.Kind().String() + "-" + in.recv.Mid() }
 
 // ReceiveRTP takes one packet in.
 func (in *inbound) ReceiveRTP(p *conn.Incoming) {
@@ -37,6 +41,9 @@ func (in *inbound) ReceiveRTP(p *conn.Incoming) {
 	}
 	t := in.track.Load()
 	if t == nil || t.Codec() != p.Codec {
+		if len(p.Payload) == 0 { // padding begins nothing
+			return
+		}
 		if t != nil && p.Arrival.Sub(in.since) < codecHold {
 			return
 		}
@@ -44,6 +51,9 @@ func (in *inbound) ReceiveRTP(p *conn.Incoming) {
 	}
 	if p.RID != in.rid { // one layer for now
 		return
+	}
+	if in.owed {
+		in.owed = !in.began(t)
 	}
 	if in.ssrc.Load() != p.Header.SSRC {
 		in.ssrc.Store(p.Header.SSRC)
@@ -68,7 +78,7 @@ func (in *inbound) begin(p *conn.Incoming) *publish.Track {
 	if old := in.track.Swap(t); old != nil {
 		old.Close()
 	}
-	in.began(t)
+	in.owed = !in.began(t)
 	return t
 }
 

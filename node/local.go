@@ -10,8 +10,9 @@ import (
 
 // Publish shares a stream with the room, now and with everyone who comes later.
 // A stream under a label that is published already replaces it: tracks of the
-// same kind take over without signaling, others are added or removed. The
-// caller feeds and closes the tracks.
+// same kind take over without signaling, others are added or removed. It does
+// not wait: the others are told within some 20 ms, and when they connect. The
+// caller feeds the tracks, before and after, and closes them.
 func (p *Peer) Publish(s publish.Stream) error {
 	if err := checkLabel(s.Label); err != nil {
 		return err
@@ -35,7 +36,7 @@ func (p *Peer) Publish(s publish.Stream) error {
 		pub.streamID = old.streamID
 	}
 	p.table[pub.key()] = pub
-	p.reconcileAll()
+	p.changed()
 	return nil
 }
 
@@ -45,16 +46,14 @@ func (p *Peer) Unpublish(label string) {
 	defer p.mu.Unlock()
 	if p.table[key{label: label}] != nil {
 		delete(p.table, key{label: label})
-		p.reconcileAll()
+		p.changed()
 	}
 }
 
-// reconcileAll brings every remote peer's subscriptions in line with the table
-// and the rule; p.mu is held.
-func (p *Peer) reconcileAll() {
-	for _, r := range p.remotes {
-		r.reconcile()
-	}
+// changed makes the loop bring every remote peer's subscriptions in line with
+// the table and the rule; p.mu is held.
+func (p *Peer) changed() {
+	p.stale = true
 	p.touch()
 }
 

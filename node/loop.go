@@ -2,6 +2,8 @@ package node
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/weft-rtc/weft/mesh/conn"
@@ -13,8 +15,12 @@ const (
 	// reportInterval is the time between sender reports. RFC 3550 section 6.2
 	// asks for some seconds; one second makes lip sync start sooner.
 	reportInterval = time.Second
-	// rosterDelay collects changes, because many come together.
-	rosterDelay = 50 * time.Millisecond
+	// settleDelay and rosterDelay collect changes, because many come together:
+	// what follows them is work for every remote peer, and a roster grows with
+	// the room, so that its delay does as well.
+	settleDelay    = 20 * time.Millisecond
+	rosterDelay    = 50 * time.Millisecond
+	rosterDelayFor = 3 * time.Millisecond // more for each remote peer
 	// dripInterval is how often forwarders that still replay a kept group of
 	// pictures may go on, for tracks that have no packets of their own just then.
 	dripInterval = 50 * time.Millisecond
@@ -27,9 +33,9 @@ func (p *Peer) loop(ctx context.Context) {
 	defer reports.Stop()
 	drips := time.NewTicker(dripInterval)
 	defer drips.Stop()
-	rosters := time.NewTimer(time.Hour)
-	rosters.Stop()
-	defer rosters.Stop()
+	settle, rosters := newDelay(), newDelay()
+	defer settle.timer.Stop()
+	defer rosters.timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -39,8 +45,13 @@ func (p *Peer) loop(ctx context.Context) {
 		case now := <-drips.C:
 			p.each(func(s flowing) { s.forward.Tick(now) })
 		case <-p.wake:
-			rosters.Reset(rosterDelay)
-		case <-rosters.C:
+			settle.start(settleDelay)
+			rosters.start(rosterDelay + time.Duration(p.count())*rosterDelayFor)
+		case <-settle.timer.C:
+			settle.running = false
+			p.settle()
+		case <-rosters.timer.C:
+			rosters.running = false
 			p.sendRosters()
 		case f := <-p.begun:
 			f()
@@ -48,10 +59,69 @@ func (p *Peer) loop(ctx context.Context) {
 	}
 }
 
+// delay runs from the first of several changes, however many follow.
+type delay struct {
+	timer   *time.Timer
+	running bool
+}
+
+func newDelay() *delay {
+	d := &delay{timer: time.NewTimer(time.Hour)}
+	d.timer.Stop()
+	return d
+}
+
+func (d *delay) start(after time.Duration) {
+	if !d.running {
+		d.running = true
+		d.timer.Reset(after)
+	}
+}
+
+// count returns the number of remote peers.
+func (p *Peer) count() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.remotes)
+}
+
+// settle makes the subscriptions of all remote peers what table and rule say,
+// each under a lock of its own: in a large room all together take long.
+func (p *Peer) settle() {
+	p.mu.Lock()
+	stale, newRole := p.stale, p.newRole
+	p.stale, p.newRole = false, false
+	all := slices.Collect(maps.Values(p.remotes))
+	p.mu.Unlock()
+	if newRole { // before the streams whose labels need it
+		p.sendRosters()
+	}
+	if !stale {
+		return
+	}
+	for _, r := range all {
+		p.mu.Lock()
+		r.reconcile()
+		p.mu.Unlock()
+	}
+}
+
 // flowing is a subscription that was negotiated.
 type flowing struct {
+	remote  *RemotePeer
 	forward *subscribe.Forwarder
 	sender  *conn.Sender
+}
+
+// do calls f; a panic there is the end of that one remote peer.
+func (s flowing) do(f func(flowing)) {
+	defer func() {
+		if v := recover(); v != nil {
+			s.remote.log.Error("forwarder panicked, peer closed", "panic", v)
+			s.remote.link.Close()
+		}
+	}()
+	f(s)
 }
 
 func (s flowing) report(now time.Time) {
@@ -67,46 +137,68 @@ func (p *Peer) each(f func(flowing)) {
 	for _, r := range p.remotes {
 		for _, s := range r.subs {
 			if s.sender != nil && s.muted == "" {
-				p.flowing = append(p.flowing, flowing{s.forward, s.sender})
+				p.flowing = append(p.flowing, flowing{r, s.forward, s.sender})
 			}
 		}
 	}
 	p.mu.Unlock()
 	for _, s := range p.flowing {
-		f(s)
+		s.do(f)
 	}
 	clear(p.flowing)
 }
 
 // sendRosters tells everyone what changed: a hub who is behind it, a peer which
-// other peers it reaches directly.
+// other peers it reaches directly. Only the loop calls it, so that rosters arrive
+// in order.
 func (p *Peer) sendRosters() {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !p.dirty {
+	dirty := p.dirty
+	p.dirty = false
+	all := slices.Collect(maps.Values(p.remotes))
+	p.mu.Unlock()
+	if !dirty {
 		return
 	}
-	p.dirty = false
 	again := false
-	for _, r := range p.remotes {
-		again = r.ready && r.sendRoster() || again
+	for _, r := range all {
+		again = r.sendRoster() || again
 	}
 	if again {
+		p.mu.Lock()
 		p.touch()
+		p.mu.Unlock()
 	}
 }
 
-// sendRoster tells a peer who is behind this hub, or a hub which peers this
-// peer reaches itself, and reports whether that has to be done again. Peer.mu is
-// held.
+// sendRoster sends a remote peer what it has to know, if anything, and reports
+// whether that has to be done again.
 func (r *RemotePeer) sendRoster() (again bool) {
-	switch {
-	case r.peer.role == roleHub:
-		return r.send(signal.EventRoster, r.rosterFor())
-	case r.hub:
-		return r.send(signal.EventRoster, roster{Direct: r.peer.direct()})
+	ro, role, ok := r.roster()
+	if !ok {
+		return false
 	}
-	return false
+	if again = r.send(signal.EventRoster, ro); !again {
+		r.told = role
+	}
+	return again
+}
+
+// roster makes the roster for r: who is behind this hub; to a hub, which peers
+// this peer reaches itself; or that this peer is no hub any more.
+func (r *RemotePeer) roster() (ro roster, role role, ok bool) {
+	p := r.peer
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case !r.ready:
+		return roster{}, p.role, false
+	case p.role == roleHub:
+		return r.rosterFor(), p.role, true
+	case r.hub:
+		return roster{Direct: p.direct()}, p.role, true
+	}
+	return roster{}, p.role, r.told == roleHub
 }
 
 // direct lists the peers, hubs excepted, that are reached directly.

@@ -23,8 +23,8 @@ import (
 // Config says what a Peer is made of. Its zero value works: a peer that meets
 // others of the same process over memory signaling.
 type Config struct {
-	// Driver carries the signaling. Nil means the process-wide memory bus. It is
-	// not closed by the Peer.
+	// Driver carries the signaling. Nil means the process-wide memory bus. A
+	// driver given here is not closed by the Peer.
 	Driver driver.Driver
 	// Metadata is announced to others: any JSON object of at most 16 KiB. The
 	// key "hub" is set by the role.
@@ -32,18 +32,19 @@ type Config struct {
 	// Hub makes the Peer forward everyone's streams to everyone else.
 	Hub bool
 	// Verify decides whether to connect to a peer; nil accepts everybody. It is
-	// called on the driver's goroutine and must not block.
+	// called on the driver's goroutine, must not block, and must not call Join,
+	// Leave or Close.
 	Verify func(id string, metadata json.RawMessage) bool
-	// Conn makes the connections. Nil means one of the Peer's own, made by Join
-	// from ICEServers and RelayOnly.
+	// Conn makes the connections; it is not closed by the Peer. Nil means one of
+	// the Peer's own, made by Join from ICEServers and RelayOnly.
 	Conn *conn.API
 	// ICEServers are the STUN and TURN servers of every connection; none by
 	// default. Ignored when Conn is given.
 	ICEServers []webrtc.ICEServer
 	// RelayOnly lets media flow through TURN only. Ignored when Conn is given.
 	RelayOnly bool
-	// ConnectTimeout bounds the time a connection takes to be up; zero means
-	// 15 s, negative switches it off.
+	// ConnectTimeout bounds the time that a connection takes to be up, and that
+	// it may stay disconnected; zero means 15 s, negative switches it off.
 	ConnectTimeout time.Duration
 	// Signal holds options of the signaling codec, on which all peers of a room
 	// must agree. The zero value is the library's default.
@@ -57,8 +58,8 @@ var processBus = memory.NewBus()
 
 // Errors that callers may want to tell apart.
 var (
-	// ErrNotJoined: the operation needs a room.
-	ErrNotJoined = errors.New("not in a room")
+	// ErrClosed: Close was called.
+	ErrClosed = errors.New("peer is closed")
 	// ErrLabel: a label is empty, too long, or has a slash, which only a hub
 	// puts there.
 	ErrLabel = errors.New("invalid label")
@@ -70,19 +71,22 @@ type Peer struct {
 	log    *slog.Logger
 	events *events
 
+	ownDriver bool // made by New, set once
+
 	joining sync.Mutex // held by Join, Leave and Close, one at a time
+	closed  bool       // guarded by joining
+	api     *conn.API  // of the room; guarded by joining
 
 	mu      sync.Mutex
 	role    role
 	table   table
 	remotes map[string]*RemotePeer // reached directly, by id
-	behind  map[string]*rosterPeer // reached through a hub, by id
 	room    *mesh.Room             // nil outside a room
-	api     *conn.API              // of the room
+	stale   bool                   // subscriptions have to be reconciled
 	dirty   bool                   // rosters have to be sent
-	drops   map[string]uint64      // refused things by reason
+	newRole bool                   // and before that
 
-	wake  chan struct{} // capacity 1: dirty was set
+	wake  chan struct{} // capacity 1: one of these was set
 	begun chan func()   // tracks that began, from reading goroutines
 	stop  context.CancelFunc
 	run   sync.WaitGroup
@@ -92,9 +96,6 @@ type Peer struct {
 
 // New checks cfg and returns a Peer that is in no room yet. It starts nothing.
 func New(cfg Config) (*Peer, error) {
-	if cfg.Driver == nil {
-		cfg.Driver = processBus.Driver()
-	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -104,25 +105,27 @@ func New(cfg Config) (*Peer, error) {
 		events:  &events{log: cfg.Logger},
 		table:   table{},
 		remotes: map[string]*RemotePeer{},
-		behind:  map[string]*rosterPeer{},
-		drops:   map[string]uint64{},
 		wake:    make(chan struct{}, 1),
 		begun:   make(chan func(), 256),
 	}
 	if cfg.Hub {
 		p.role = roleHub
 	}
-	if _, err := p.metadata(); err != nil {
+	if _, err := p.metadata(p.role); err != nil {
 		return nil, err
+	}
+	if cfg.Driver == nil {
+		p.cfg.Driver = processBus.Driver()
+		p.ownDriver = true
 	}
 	return p, nil
 }
 
 // metadata is what is announced, with the role in it; nil when there is none.
-func (p *Peer) metadata() (json.RawMessage, error) {
+func (p *Peer) metadata(as role) (json.RawMessage, error) {
 	m := maps.Clone(p.cfg.Metadata)
 	delete(m, "hub")
-	if p.role == roleHub {
+	if as == roleHub {
 		if m == nil {
 			m = map[string]any{}
 		}
@@ -143,25 +146,30 @@ func (p *Peer) metadata() (json.RawMessage, error) {
 
 // Join enters a room and returns when the Peer listens there. A Peer that is in
 // a room already stays there: the second Join does nothing. ctx bounds the
-// joining only.
+// joining only. It waits for a Leave that is under way. After Close it fails
+// with ErrClosed.
 func (p *Peer) Join(ctx context.Context, room string) error {
 	p.joining.Lock()
 	defer p.joining.Unlock()
+	if p.closed {
+		return fmt.Errorf("join: %w", ErrClosed)
+	}
 	if p.current() != nil {
 		return nil
 	}
-	api := p.cfg.Conn
-	if api == nil {
+	p.api = p.cfg.Conn
+	if p.api == nil {
 		var err error
-		if api, err = conn.NewAPI(conn.Config{ICEServers: p.cfg.ICEServers, RelayOnly: p.cfg.RelayOnly, Logger: p.log}); err != nil {
-			return err
+		if p.api, err = conn.NewAPI(conn.Config{ICEServers: p.cfg.ICEServers, RelayOnly: p.cfg.RelayOnly, Logger: p.log}); err != nil {
+			return fmt.Errorf("join: %w", err)
 		}
 	}
 	p.mu.Lock()
-	metadata, err := p.metadata()
-	p.api = api
+	as := p.role
 	p.mu.Unlock()
-	if err != nil {
+	metadata, err := p.metadata(as)
+	if err != nil { // not here: New and SetHub have tried
+		p.closeAPI()
 		return err
 	}
 	p.events.start()
@@ -171,7 +179,7 @@ func (p *Peer) Join(ctx context.Context, room string) error {
 		Name:           room,
 		Driver:         p.cfg.Driver,
 		Signal:         p.cfg.Signal,
-		API:            api,
+		API:            p.api,
 		Handler:        (*wiring)(p),
 		Metadata:       metadata,
 		Verify:         p.verify,
@@ -186,16 +194,25 @@ func (p *Peer) Join(ctx context.Context, room string) error {
 	}
 	p.mu.Lock()
 	p.room = r
+	if p.role != as { // by a SetHub meanwhile
+		p.announceRole()
+	}
 	p.mu.Unlock()
 	p.run.Go(func() { p.loop(running) }) // joined by Leave
 	return nil
 }
 
 // Leave closes every connection and returns when all is gone. Publications of
-// the Peer itself stay in the table for the next Join. It is idempotent.
+// the Peer itself stay in the table for the next Join. It is idempotent, and may
+// be called from an event handler; the last events are delivered after it.
 func (p *Peer) Leave() {
 	p.joining.Lock()
 	defer p.joining.Unlock()
+	p.leave()
+}
+
+// leave is called with joining held.
+func (p *Peer) leave() {
 	r := p.current()
 	if r == nil {
 		return
@@ -205,31 +222,34 @@ func (p *Peer) Leave() {
 	p.run.Wait()
 	p.mu.Lock()
 	p.room = nil
-	p.forgetBehind()
 	p.mu.Unlock()
 	p.closeAPI()
 	p.events.stop()
 }
 
-// Close leaves the room and waits until all handlers have returned. It must not
-// be called from an event handler.
+// Close leaves the room for good and waits until all handlers have returned. It
+// is idempotent. It must not be called from an event handler.
 func (p *Peer) Close() error {
-	p.Leave()
+	p.joining.Lock()
+	p.leave()
+	first := !p.closed
+	p.closed = true
+	p.joining.Unlock()
 	p.events.wait()
+	if first && p.ownDriver {
+		return p.cfg.Driver.Close()
+	}
 	return nil
 }
 
-// closeAPI closes an API that the Peer made itself.
+// closeAPI closes an API that the Peer made itself. joining is held.
 func (p *Peer) closeAPI() {
-	p.mu.Lock()
-	api := p.api
-	p.api = nil
-	p.mu.Unlock()
-	if api != nil && api != p.cfg.Conn {
-		if err := api.Close(); err != nil {
+	if p.api != p.cfg.Conn {
+		if err := p.api.Close(); err != nil {
 			p.log.Debug("close connections", "err", err)
 		}
 	}
+	p.api = nil
 }
 
 func (p *Peer) current() *mesh.Room {
@@ -257,33 +277,32 @@ func (p *Peer) Room() string {
 
 // SetHub changes the role while the room is running: what already flows goes
 // on, what the new rule adds or ends is negotiated. Peers that know of rosters
-// learn of the role at once, others when they connect anew.
+// learn of the role at once, others when they connect anew. It fails only if the
+// metadata has no room for the role, and then changes nothing.
 func (p *Peer) SetHub(hub bool) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.role = roleMesh
+	as := roleMesh
 	if hub {
-		p.role = roleHub
+		as = roleHub
 	}
-	metadata, err := p.metadata()
-	if err != nil {
+	if _, err := p.metadata(as); err != nil {
 		return err
 	}
-	if p.room != nil {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.role != as {
+		p.role = as
+		p.announceRole()
+	}
+	return nil
+}
+
+// announceRole tells the others of a change of role; p.mu is held.
+func (p *Peer) announceRole() {
+	if metadata, err := p.metadata(p.role); err == nil && p.room != nil {
 		p.room.SetMetadata(metadata)
 	}
-	for _, r := range p.remotes {
-		if !r.ready {
-			continue
-		}
-		ro := roster{} // no hub any more
-		if hub {
-			ro = r.rosterFor()
-		}
-		r.send(signal.EventRoster, ro) // before the streams whose labels need it
-	}
-	p.reconcileAll()
-	return nil
+	p.newRole = true
+	p.changed()
 }
 
 // verify accepts a peer. One that is not a hub itself and knows a hub keeps to

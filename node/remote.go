@@ -36,6 +36,9 @@ type RemotePeer struct {
 	in    map[*conn.Receiver]*inbound
 	talk  *rate.Limiter // messages relayed for the peer
 
+	behind map[string]*rosterPeer // whom this hub says it stands for, by id
+	told   role                   // our role as the peer knows it; of the loop
+
 	audience
 }
 
@@ -54,15 +57,15 @@ type Connection struct {
 	Metadata json.RawMessage `json:"metadata,omitempty"`
 	State    string          `json:"state"`
 	Via      string          `json:"via,omitempty"` // hub behind which the peer is
-	Streams  []string        `json:"streams"`       // labels
+	Streams  []string        `json:"streams"`       // labels of those that have come in
 }
 
 // Connections returns the remote peers, those behind a hub included, in no
-// order.
+// order. A peer that is reached directly as well is listed as that.
 func (p *Peer) Connections() []Connection {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	all := make([]Connection, 0, len(p.remotes)+len(p.behind))
+	all := make([]Connection, 0, len(p.remotes))
 	labels := map[string][]string{}
 	for _, pub := range p.table.sorted() {
 		labels[pub.origin] = append(labels[pub.origin], pub.label)
@@ -70,13 +73,13 @@ func (p *Peer) Connections() []Connection {
 	for id, r := range p.remotes {
 		all = append(all, Connection{ID: id, Metadata: r.link.Metadata(), State: r.state.String(), Streams: labels[id]})
 	}
-	via := ""
-	if h := p.hub(); h != nil {
-		via = h.id
-	}
-	for id, b := range p.behind {
-		if p.remotes[id] == nil {
-			all = append(all, Connection{ID: id, Metadata: b.Metadata, State: conn.StateConnected.String(), Via: via, Streams: labels[id]})
+	listed := map[string]bool{}
+	for _, hub := range p.remotes {
+		for id, b := range hub.behind {
+			if p.remotes[id] == nil && !listed[id] {
+				listed[id] = true
+				all = append(all, Connection{ID: id, Metadata: b.Metadata, State: conn.StateConnected.String(), Via: hub.id, Streams: labels[id]})
+			}
 		}
 	}
 	return all
@@ -182,15 +185,19 @@ func (s *subscription) close() { s.forward.Close() }
 // rosterFor lists for r who is behind this hub. Peer.mu is held.
 func (r *RemotePeer) rosterFor() roster {
 	out := roster{Hub: true, Peers: []rosterPeer{}}
+	streams := map[string][]rosterStream{}
+	for _, pub := range r.peer.table.sorted() {
+		if pub.via != "" && r.peer.role.forwards(pub, r.audience) {
+			streams[pub.via] = append(streams[pub.via], r.rosterStream(pub))
+		}
+	}
 	for id, other := range r.peer.remotes {
 		if other == r || !other.ready {
 			continue
 		}
-		rp := rosterPeer{ID: id, Metadata: other.link.Metadata(), Streams: []rosterStream{}}
-		for _, pub := range r.peer.table.from(id) {
-			if r.peer.role.forwards(pub, r.audience) {
-				rp.Streams = append(rp.Streams, r.rosterStream(pub))
-			}
+		rp := rosterPeer{ID: id, Metadata: other.link.Metadata(), Streams: streams[id]}
+		if rp.Streams == nil {
+			rp.Streams = []rosterStream{} // [] and not null in JSON
 		}
 		out.Peers = append(out.Peers, rp)
 	}
@@ -211,12 +218,12 @@ func (r *RemotePeer) rosterStream(pub *publication) rosterStream {
 }
 
 // send sends a control event and reports whether it has to be sent again: the
-// channel has no path while ICE restarts. Other failures mean that the peer is
-// going anyway.
+// channel has no path while ICE restarts, or is full. Other failures mean that
+// the peer is going anyway. Peer.mu need not be held, and better is not.
 func (r *RemotePeer) send(e signal.Event, payload any) (again bool) {
 	err := r.link.SendEvent(e, payload)
 	if err != nil {
 		r.log.Debug("control event not sent", "event", e.String(), "err", err)
 	}
-	return errors.Is(err, conn.ErrRestarting)
+	return errors.Is(err, conn.ErrRestarting) || errors.Is(err, conn.ErrControlFull)
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -34,6 +35,7 @@ func (p *Peer) remote(l *mesh.Link) *RemotePeer {
 		hub:      isHub(l.Metadata()),
 		subs:     map[string]*subscription{},
 		in:       map[*conn.Receiver]*inbound{},
+		told:     p.role,
 		talk:     rate.NewLimiter(messageRate, messageBurst),
 		audience: audience{id: id},
 	}
@@ -44,12 +46,12 @@ func (p *Peer) remote(l *mesh.Link) *RemotePeer {
 func (w *wiring) LinkState(l *mesh.Link, s conn.State, err error) {
 	p := w.peer()
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	r := p.remote(l)
 	r.state = s
 	if s == conn.StateClosed {
 		p.lost(r)
 	}
-	p.mu.Unlock()
 	p.events.emit(ConnectionEvent{ID: r.id, Metadata: l.Metadata(), State: s, Err: err})
 }
 
@@ -64,17 +66,29 @@ func (p *Peer) lost(r *RemotePeer) {
 	for _, s := range r.subs {
 		s.close()
 	}
-	for _, pub := range p.table.from(r.id) {
-		p.remove(pub)
-	}
-	if r.hub && r.ready && p.role == roleMesh && p.hub() == nil {
-		p.forgetBehind()
-		if p.room != nil {
-			p.room.Rejoin() // reach the others without the hub
+	if pubs := p.table.from(r.id); len(pubs) > 0 {
+		for _, pub := range pubs {
+			p.remove(pub)
 		}
+		p.changed()
+	}
+	if r.hub && r.ready {
+		p.hubGone(r)
 	}
 	r.ready = false
-	p.reconcileAll()
+	p.touch()
+}
+
+// hubGone drops who was behind r, which was a hub that is gone or is none any
+// more, and sees to it that they are reached without it. p.mu is held.
+func (p *Peer) hubGone(r *RemotePeer) {
+	for id, b := range r.behind {
+		p.events.emit(ConnectionEvent{ID: id, Metadata: b.Metadata, Via: r.id, State: conn.StateClosed})
+	}
+	r.behind = nil
+	if p.role == roleMesh && p.hub() == nil && p.room != nil {
+		p.room.Rejoin()
+	}
 }
 
 // remove takes a remote publication out of the table; p.mu is held.
@@ -124,17 +138,16 @@ func (w *wiring) LinkTrack(l *mesh.Link, recv *conn.Receiver, label string) {
 		pub.origin, pub.label = origin, inner
 	}
 	if err := checkLabel(pub.label); err != nil {
-		p.drops["label"]++
 		r.log.Warn("remote stream refused", "err", err)
 		return
 	}
 	in := &inbound{recv: recv}
-	in.began = func(t *publish.Track) {
-		begin := func() { p.begin(r, in, pub, t) }
+	in.began = func(t *publish.Track) bool {
 		select {
-		case p.begun <- begin:
-		default:
-			p.log.Warn("too many tracks begin at once, one dropped", "peer", r.id)
+		case p.begun <- func() { p.begin(r, in, pub, t) }:
+			return true
+		default: // the loop has others to begin first
+			return false
 		}
 	}
 	r.in[recv] = in
@@ -150,7 +163,7 @@ func (p *Peer) begin(r *RemotePeer, in *inbound, like publication, t *publish.Tr
 	}
 	pub := p.table[like.key()]
 	if pub != nil && pub.via != like.via {
-		p.drops["duplicate"]++
+		r.log.Debug("stream that came another way already is not taken", "label", pub.wireLabel())
 		return
 	}
 	added := pub == nil
@@ -159,7 +172,7 @@ func (p *Peer) begin(r *RemotePeer, in *inbound, like publication, t *publish.Tr
 		pub.streamID = rand.Text()
 		p.table[pub.key()] = pub
 	}
-	name := in.recv.Kind().String() + "-" + in.recv.Mid()
+	name := in.name()
 	if i := pub.find(name); i >= 0 {
 		p.events.emit(TrackEvent{Peer: pub.origin, Label: pub.label, Track: pub.slots[i].track})
 		pub.slots[i].track = t
@@ -170,7 +183,7 @@ func (p *Peer) begin(r *RemotePeer, in *inbound, like publication, t *publish.Tr
 		p.events.emit(StreamEvent{Peer: pub.origin, Label: pub.label, Added: true, Tracks: []*publish.Track{t}})
 	}
 	p.events.emit(TrackEvent{Peer: pub.origin, Label: pub.label, Added: true, Track: t})
-	p.reconcileAll()
+	p.changed()
 }
 
 func (w *wiring) LinkTrackEnded(l *mesh.Link, recv *conn.Receiver) {
@@ -184,24 +197,20 @@ func (w *wiring) LinkTrackEnded(l *mesh.Link, recv *conn.Receiver) {
 	}
 	delete(r.in, recv)
 	in.close()
-	t := in.track.Load()
-	if t == nil {
-		return
-	}
 	for _, pub := range p.table.from(r.id) {
-		for i, s := range pub.slots {
-			if s.track != t {
-				continue
-			}
-			if len(pub.slots) == 1 {
-				p.remove(pub)
-			} else {
-				pub.slots = append(pub.slots[:i:i], pub.slots[i+1:]...)
-				p.events.emit(TrackEvent{Peer: pub.origin, Label: pub.label, Track: t})
-			}
-			p.reconcileAll()
-			return
+		i := pub.find(in.name())
+		if i < 0 {
+			continue
 		}
+		if len(pub.slots) == 1 {
+			p.remove(pub)
+		} else {
+			t := pub.slots[i].track
+			pub.slots = append(pub.slots[:i:i], pub.slots[i+1:]...)
+			p.events.emit(TrackEvent{Peer: pub.origin, Label: pub.label, Track: t})
+		}
+		p.changed()
+		return
 	}
 }
 
@@ -227,91 +236,96 @@ func (w *wiring) LinkSendEnded(l *mesh.Link, s *conn.Sender) {
 
 func (w *wiring) RoomError(err error) { w.peer().events.emit(err) }
 
-// LinkEvent takes rosters and messages.
+// LinkEvent takes rosters and messages. They are read before the lock is taken:
+// one may be long.
 func (w *wiring) LinkEvent(l *mesh.Link, e signal.Event, payload json.RawMessage) {
 	p := w.peer()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	r := p.remote(l)
 	var err error
 	switch e {
 	case signal.EventRoster:
-		err = p.takeRoster(r, payload)
+		var ro roster
+		if ro, err = parseRoster(payload); err == nil {
+			p.takeRoster(l, ro)
+		}
 	case signal.EventMessage:
-		err = p.relay(r, payload, time.Now())
+		var m message
+		if m, err = parseMessage(payload); err == nil {
+			p.relay(l, m, time.Now())
+		}
 	}
 	if err != nil {
-		p.events.emit(fmt.Errorf("peer %s: %w", r.id, err))
+		p.events.emit(fmt.Errorf("peer %s: %w", l.ID(), err))
 	}
 }
 
 // takeRoster learns from a hub who is behind it, or from a peer whom it reaches
-// by itself. p.mu is held.
-func (p *Peer) takeRoster(r *RemotePeer, payload json.RawMessage) error {
-	ro, err := parseRoster(payload)
-	if err != nil {
-		return err
-	}
+// by itself.
+func (p *Peer) takeRoster(l *mesh.Link, ro roster) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r := p.remote(l)
 	if ro.Hub != r.hub {
 		r.hub = ro.Hub
-		p.keepToHub()
-		if !r.hub {
-			p.forgetBehind()
+		if r.hub {
+			p.keepToHub()
+		} else {
+			p.hubGone(r)
 		}
 	}
 	if !r.hub {
-		r.direct = make(map[string]bool, len(ro.Direct))
+		direct := make(map[string]bool, len(ro.Direct))
 		for _, id := range ro.Direct {
-			r.direct[id] = true
+			direct[id] = true
 		}
-		r.reconcile()
-		p.touch()
-		return nil
+		if !maps.Equal(direct, r.direct) {
+			r.direct = direct
+			r.reconcile()
+			p.touch()
+		}
+		return
 	}
 	now := make(map[string]*rosterPeer, len(ro.Peers))
 	for i := range ro.Peers {
 		now[ro.Peers[i].ID] = &ro.Peers[i]
 	}
 	for id, b := range now {
-		if p.behind[id] == nil {
+		if r.behind[id] == nil {
 			p.events.emit(ConnectionEvent{ID: id, Metadata: b.Metadata, Via: r.id, State: conn.StateConnected})
 		}
 	}
-	for id, b := range p.behind {
+	for id, b := range r.behind {
 		if now[id] == nil {
 			p.events.emit(ConnectionEvent{ID: id, Metadata: b.Metadata, Via: r.id, State: conn.StateClosed})
 		}
 	}
-	p.behind = now
-	return nil
+	r.behind = now
 }
 
-// forgetBehind drops who was behind a hub that is gone; p.mu is held.
-func (p *Peer) forgetBehind() {
-	for id, b := range p.behind {
-		p.events.emit(ConnectionEvent{ID: id, Metadata: b.Metadata, State: conn.StateClosed})
+// relay passes a message on to the others, as a hub.
+func (p *Peer) relay(l *mesh.Link, m message, now time.Time) {
+	from, to := p.relays(l, now)
+	m.From = from
+	for _, r := range to {
+		r.send(signal.EventMessage, m)
 	}
-	clear(p.behind)
 }
 
-// relay passes a message on to the others, as a hub. p.mu is held.
-func (p *Peer) relay(r *RemotePeer, payload json.RawMessage, now time.Time) error {
-	m, err := parseMessage(payload)
-	if err != nil {
-		return err
-	}
+// relays returns the peers that a message of l's peer is passed on to now.
+func (p *Peer) relays(l *mesh.Link, now time.Time) (from string, to []*RemotePeer) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r := p.remote(l)
 	if p.role != roleHub || r.hub {
-		return nil
+		return r.id, nil
 	}
 	if !r.talk.AllowN(now, 1) {
-		p.drops["message rate"]++
-		return nil
+		r.log.Debug("message over the rate limit dropped")
+		return r.id, nil
 	}
-	m.From = r.id
 	for _, other := range p.remotes {
 		if other != r && other.ready && !other.hub && !other.direct[r.id] {
-			other.send(signal.EventMessage, m)
+			to = append(to, other)
 		}
 	}
-	return nil
+	return r.id, to
 }
