@@ -301,7 +301,8 @@ func (l *Link) answered(d signal.Description) {
 		return
 	}
 	if err := l.conn.HandleAnswer(ctx, d.SDP); err != nil {
-		l.broken("answer", err)
+		// Nobody would offer again: a new link has to.
+		l.fail(fmt.Errorf("remote answer: %w", err))
 		return
 	}
 	l.session = session(d.SDP)
