@@ -28,10 +28,11 @@ var (
 	errSocket = errors.New("socket is gone")
 )
 
-// nonce is what makes an SRTP nonce, the rollover apart.
+// nonce is what makes an SRTP nonce: the rollover counter and the sequence
+// number are one number.
 type nonce struct {
-	ssrc uint32
-	seq  uint16
+	ssrc   uint32
+	number int64
 }
 
 // wire is a Writer that keeps the cleartext of everything, and fails the test
@@ -41,11 +42,26 @@ type wire struct {
 	mu     sync.Mutex
 	got    []rtp.Packet
 	clear  map[nonce][]byte
-	repeat int // packets that came again, byte for byte
+	last   map[uint32]int64 // number sent last, by SSRC
+	repeat int              // packets that came again, byte for byte
 	fail   bool
 }
 
-func newWire(t *testing.T) *wire { return &wire{t: t, clear: map[nonce][]byte{}} }
+func newWire(t *testing.T) *wire {
+	return &wire{t: t, clear: map[nonce][]byte{}, last: map[uint32]int64{}}
+}
+
+// nonce counts the rollover as SRTP does (RFC 3711 section 3.3.1): the number is
+// the one nearest to the last.
+func (w *wire) nonce(h *rtp.Header) nonce {
+	last, ok := w.last[h.SSRC]
+	if !ok {
+		last = int64(h.SequenceNumber)
+	}
+	last += int64(int16(h.SequenceNumber - uint16(last)))
+	w.last[h.SSRC] = last
+	return nonce{h.SSRC, last}
+}
 
 func (w *wire) WriteRTP(h *rtp.Header, payload []byte) error {
 	w.mu.Lock()
@@ -58,7 +74,7 @@ func (w *wire) WriteRTP(h *rtp.Header, payload []byte) error {
 	if err != nil {
 		w.t.Errorf("a header that does not marshal: %v", err)
 	}
-	n := nonce{h.SSRC, h.SequenceNumber}
+	n := w.nonce(h)
 	if before, ok := w.clear[n]; ok {
 		w.repeat++
 		if !bytes.Equal(before, raw) {
