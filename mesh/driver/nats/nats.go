@@ -87,6 +87,7 @@ type Driver struct {
 	end    context.CancelFunc
 
 	state driver.State
+	why   string // of the last failed attempt; of nats.go's callbacks
 
 	mu sync.Mutex     // orders wg.Go before wg.Wait
 	wg sync.WaitGroup // one goroutine for each subscription
@@ -143,7 +144,7 @@ func (d *Driver) options(config Config) []natsgo.Option {
 		natsgo.DisconnectErrHandler(d.disconnected),
 		natsgo.ClosedHandler(func(*natsgo.Conn) { close(d.closed) }),
 		natsgo.ErrorHandler(d.failed),
-		natsgo.ReconnectErrHandler(func(_ *natsgo.Conn, err error) { d.log.Debug("cannot connect", "err", err) }),
+		natsgo.ReconnectErrHandler(d.refused),
 	}
 	if strings.HasPrefix(config.URL, "ws") {
 		// What a server says of its cluster are addresses behind the proxy that
@@ -171,7 +172,7 @@ func delay(attempt int, random float64) time.Duration {
 	return d/2 + time.Duration(random*float64(d/2))
 }
 
-// connected, disconnected and failed are called by nats.go, one after another
+// connected, refused, disconnected and failed are called by nats.go, one after another
 // on a goroutine of its own.
 func (d *Driver) connected(nc *natsgo.Conn) {
 	// The subscriptions were sent again, but the server may not have read them
@@ -180,8 +181,19 @@ func (d *Driver) connected(nc *natsgo.Conn) {
 	if err := nc.FlushTimeout(flushTimeout); err != nil && !nc.IsConnected() {
 		return // lost again, and disconnected follows
 	}
+	d.why = ""
 	d.log.Info("connected", "url", nc.ConnectedUrlRedacted())
 	d.state.Set(true)
+}
+
+// refused tells of an attempt that failed: loudly if the reason is a new one,
+// such as a certificate that is not trusted.
+func (d *Driver) refused(_ *natsgo.Conn, err error) {
+	level := slog.LevelDebug
+	if text := err.Error(); text != d.why {
+		d.why, level = text, slog.LevelWarn
+	}
+	d.log.Log(d.life, level, "cannot connect, trying again", "err", err)
 }
 
 func (d *Driver) disconnected(_ *natsgo.Conn, err error) {
