@@ -4,8 +4,9 @@
 //
 // On a signaling message's way it is the lowest layer: package mesh/signal
 // makes and reads the packets, a backend in a folder below this one (memory,
-// nats) carries them. This package holds the interface and what the backends
-// share; it imports none of them, and no driver looks into a packet.
+// nats, mqtt, sse, socketio) carries them, and dial makes one out of a URL. This
+// package holds the interface and what the backends share; it imports none of
+// them, and no driver looks into a packet.
 //
 // The service may lose, repeat and reorder packets, and give a peer its own
 // back: the packets of this protocol stand that.

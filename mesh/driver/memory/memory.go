@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 
@@ -79,11 +80,18 @@ func (b *Bus) publish(from *client, namespace string, packet []byte) error {
 	}
 	packet = bytes.Clone(packet)
 	for in := range listeners {
-		if in.owner != from && !in.put(packet) {
+		if in.owner != from && in.Put(packet) > 0 {
 			b.dropped.Add(1)
 		}
 	}
 	return nil
+}
+
+// inbox is the queue of a subscription, and whose it is.
+type inbox struct {
+	*driver.Inbox
+	owner     *client
+	namespace string
 }
 
 // client is a driver on a bus.
@@ -104,7 +112,7 @@ func (c *client) Subscribe(ctx context.Context, namespace string, receive func(p
 	if receive == nil {
 		return nil, errors.New("memory: receive is nil")
 	}
-	in := newInbox(c, namespace)
+	in := &inbox{driver.NewInbox(), c, namespace}
 	if err := c.attach(in, receive); err != nil {
 		return nil, err
 	}
@@ -126,7 +134,7 @@ func (c *client) attach(in *inbox, receive func(packet []byte)) error {
 		b.subs[in.namespace] = listeners
 	}
 	listeners[in] = struct{}{}
-	c.wg.Go(func() { in.run(receive) })
+	c.wg.Go(func() { in.Run(slog.Default(), receive) })
 	return nil
 }
 
@@ -134,7 +142,7 @@ func (b *Bus) detach(in *inbox) {
 	b.mu.Lock()
 	b.remove(in)
 	b.mu.Unlock()
-	in.close()
+	in.Close()
 }
 
 // remove takes an inbox out of the table. The bus is locked.
@@ -185,7 +193,7 @@ func (c *client) Close() error {
 	}
 	b.mu.Unlock()
 	for _, in := range own {
-		in.close()
+		in.Close()
 	}
 	c.wg.Wait()
 	return nil

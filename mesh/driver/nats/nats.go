@@ -33,9 +33,6 @@ const (
 	// pingInterval finds a connection that died in silence after at most three
 	// of it. NATS's own default of 2 minutes would leave a room deaf for long.
 	pingInterval = 10 * time.Second
-	// minDelay and maxDelay bound the wait before an attempt, see delay.
-	minDelay = 200 * time.Millisecond
-	maxDelay = 4 * time.Second
 )
 
 // InProcessConnProvider is a NATS server in the same process; the server of
@@ -138,7 +135,7 @@ func (d *Driver) options(config Config) []natsgo.Option {
 		natsgo.IgnoreAuthErrorAbort(), // credentials may be put right on the server
 		natsgo.ReconnectBufSize(-1),   // nothing is kept for later
 		natsgo.SyncQueueLen(driver.QueuePackets),
-		natsgo.CustomReconnectDelay(func(attempt int) time.Duration { return delay(attempt, rand.Float64()) }),
+		natsgo.CustomReconnectDelay(func(attempt int) time.Duration { return driver.Delay(attempt, rand.Float64()) }),
 		natsgo.ConnectHandler(func(nc *natsgo.Conn) { d.connected(nc); once.Do(func() { close(d.first) }) }),
 		natsgo.ReconnectHandler(d.connected),
 		natsgo.DisconnectErrHandler(d.disconnected),
@@ -158,18 +155,6 @@ func (d *Driver) options(config Config) []natsgo.Option {
 		options = append(options, natsgo.InProcessServer(config.InProcess))
 	}
 	return options
-}
-
-// delay is the wait before an attempt to connect when all servers have been
-// tried attempt times without success: doubled each time, and spread by random
-// in [0,1) over half of it, so that the peers of a server that comes back do
-// not come all at once.
-func delay(attempt int, random float64) time.Duration {
-	d := maxDelay
-	if attempt = max(attempt-1, 0); attempt < 8 {
-		d = min(minDelay<<attempt, maxDelay)
-	}
-	return d/2 + time.Duration(random*float64(d/2))
 }
 
 // connected, refused, disconnected and failed are called by nats.go, one after another

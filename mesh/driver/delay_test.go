@@ -1,15 +1,17 @@
-package nats
+package driver_test
 
 import (
 	"testing"
 	"time"
+
+	"github.com/weft-rtc/weft/mesh/driver"
 )
 
 func TestDelay(t *testing.T) {
 	for _, c := range []struct {
-		attempt int
-		random  float64
-		want    time.Duration
+		round  int
+		random float64
+		want   time.Duration
 	}{
 		{0, 0, 100 * time.Millisecond},
 		{1, 0, 100 * time.Millisecond},
@@ -21,8 +23,8 @@ func TestDelay(t *testing.T) {
 		{1 << 40, 0.5, 3 * time.Second},
 		{-1, 0, 100 * time.Millisecond},
 	} {
-		if got := delay(c.attempt, c.random); got != c.want {
-			t.Errorf("delay(%d, %v) = %v, want %v", c.attempt, c.random, got, c.want)
+		if got := driver.Delay(c.round, c.random); got != c.want {
+			t.Errorf("Delay(%d, %v) = %v, want %v", c.round, c.random, got, c.want)
 		}
 	}
 }
