@@ -16,9 +16,14 @@ SOAKFUZZTIME ?= 10m
 SOAKCOUNT    ?= 20
 # playwright-core drives the Chromium of the distribution.
 PLAYWRIGHT ?= 1.65.1
+# The server that the Socket.IO driver is tested against.
+SOCKETIO   ?= 4.8.4
+
+# The packages whose tests need a program from outside, run when asked for.
+BROKERS = $$(grep -rl --include='*_test.go' --exclude-dir='.?*' '^//go:build brokers' . | xargs -n 1 dirname | sort -u)
 
 .PHONY: run build install test soak clean \
-        need-go need-cc need-node tools unit race fuzz page browser static
+        need-go need-cc need-node tools unit race brokers fuzz page browser static
 
 ## run: start weft serve on its defaults and print the page's URL
 run: build
@@ -33,12 +38,13 @@ install: build
 	install -D -m 0755 bin/weft $(DESTDIR)$(PREFIX)/bin/weft
 
 ## test: everything, short
-test: need-go need-node tools static unit race fuzz page browser
+test: need-go need-node tools static unit race brokers fuzz page browser
 	@echo "make test: all green"
 
-## soak: the long forms: repeated races, long fuzzing, the browser test again and again
+## soak: the long forms: repeated races, long fuzzing, the brokers' and the browser's tests again and again
 soak: need-go need-cc need-node tools
 	CGO_ENABLED=1 $(GO) test -race -count=$(SOAKCOUNT) -timeout 120m ./...
+	CGO_ENABLED=1 $(GO) test -race -tags brokers -count=$(SOAKCOUNT) -timeout 120m $(BROKERS)
 	@.ci/fuzz $(SOAKFUZZTIME)
 	$(GO) test -tags browser -count=$(SOAKCOUNT) -timeout 120m ./mesh/conn ./cmd/node
 
@@ -48,7 +54,7 @@ static: need-go
 	@bad=$$(gofmt -l $$($(GO) list -f '{{.Dir}}' ./...)); \
 	if [ -n "$$bad" ]; then echo "not gofmt-ed:"; echo "$$bad"; exit 1; fi
 	@$(GO) vet ./...
-	@$(GO) vet -tags browser ./cmd/node ./mesh/conn
+	@$(GO) vet -tags browser,brokers ./...
 	@CGO_ENABLED=0 $(GO) build -o /dev/null ./...
 	@$(GO) test -run '^TestImports' ./node/serve
 
@@ -59,6 +65,10 @@ unit: need-go
 race: need-go need-cc
 	@echo "== unit tests under the race detector"
 	@CGO_ENABLED=1 $(GO) test -race -timeout 15m ./...
+
+brokers: need-go need-node tools
+	@echo "== tests against real brokers: socket.io, mosquitto, coturn"
+	@$(GO) test -tags brokers -count=1 -timeout 10m $(BROKERS)
 
 fuzz: need-go
 	@echo "== fuzz, $(FUZZTIME) each"
@@ -90,4 +100,4 @@ need-node:
 	  echo "Node.js 20 and npm are missing, which the page's tests need: apt-get install nodejs npm" >&2; exit 1; }
 
 tools: need-node
-	@PLAYWRIGHT=$(PLAYWRIGHT) .ci/tools $(TOOLS)
+	@PLAYWRIGHT=$(PLAYWRIGHT) SOCKETIO=$(SOCKETIO) .ci/tools $(TOOLS)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"github.com/pion/logging"
@@ -30,6 +31,11 @@ var noise = []string{
 	"Abort chunk",
 }
 
+// loud is what pion only warns of though nothing works without it.
+var loud = []string{
+	"failed to allocate on TURN client", // a wrong password, a server that is not there
+}
+
 func (p pionLogs) NewLogger(scope string) logging.LeveledLogger {
 	return pionLogger{p.log.With("pion", scope)}
 }
@@ -37,15 +43,14 @@ func (p pionLogs) NewLogger(scope string) logging.LeveledLogger {
 type pionLogger struct{ log *slog.Logger }
 
 func (l pionLogger) emit(level slog.Level, msg string) {
-	if level > slog.LevelDebug {
-		for _, n := range noise {
-			if strings.Contains(msg, n) {
-				level = slog.LevelDebug
-				break
-			}
-		}
+	if level > slog.LevelDebug && contains(msg, noise) {
+		level = slog.LevelDebug
 	}
 	l.log.Log(context.Background(), level, msg)
+}
+
+func contains(msg string, any []string) bool {
+	return slices.ContainsFunc(any, func(s string) bool { return strings.Contains(msg, s) })
 }
 
 func (l pionLogger) emitf(level slog.Level, format string, args []any) {
@@ -54,13 +59,21 @@ func (l pionLogger) emitf(level slog.Level, format string, args []any) {
 	}
 }
 
+func (l pionLogger) warn(msg string) {
+	level := slog.LevelDebug
+	if contains(msg, loud) {
+		level = slog.LevelWarn
+	}
+	l.emit(level, msg)
+}
+
 func (l pionLogger) Trace(string)              {}
 func (l pionLogger) Tracef(string, ...any)     {}
 func (l pionLogger) Debug(string)              {}
 func (l pionLogger) Debugf(string, ...any)     {}
 func (l pionLogger) Info(msg string)           { l.emit(slog.LevelDebug, msg) }
 func (l pionLogger) Infof(f string, a ...any)  { l.emitf(slog.LevelDebug, f, a) }
-func (l pionLogger) Warn(msg string)           { l.emit(slog.LevelDebug, msg) }
-func (l pionLogger) Warnf(f string, a ...any)  { l.emitf(slog.LevelDebug, f, a) }
+func (l pionLogger) Warn(msg string)           { l.warn(msg) }
+func (l pionLogger) Warnf(f string, a ...any)  { l.warn(fmt.Sprintf(f, a...)) }
 func (l pionLogger) Error(msg string)          { l.emit(slog.LevelWarn, msg) }
 func (l pionLogger) Errorf(f string, a ...any) { l.emitf(slog.LevelWarn, f, a) }
