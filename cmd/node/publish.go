@@ -18,7 +18,7 @@ import (
 
 	"github.com/weft-rtc/weft/mesh/conn"
 	"github.com/weft-rtc/weft/mesh/driver"
-	natsdriver "github.com/weft-rtc/weft/mesh/driver/nats"
+	"github.com/weft-rtc/weft/mesh/driver/dial"
 	"github.com/weft-rtc/weft/mesh/signal"
 	"github.com/weft-rtc/weft/node"
 	"github.com/weft-rtc/weft/publish"
@@ -58,9 +58,9 @@ when the files do.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.room, "room", "", "room to join (needed)")
-	f.StringVar(&o.signal, "signal", "ws://127.0.0.1:8080/nats", "signaling: ws://, wss:// (NATS over WebSocket) or nats://")
-	f.StringVar(&o.prefix, "signal-prefix", "", "prefix of the signaling's subjects, as in Peerix")
-	f.StringVar(&o.certSHA256, "signal-cert-sha256", "", "trust the wss:// server whose certificate has this SHA-256, as weft serve prints it, and no other")
+	f.StringVar(&o.signal, "signal", "ws://127.0.0.1:8080/nats", "signaling: ws://, wss:// (NATS over WebSocket), nats://, tls://, mqtt://, mqtts://, mqtt+ws://, mqtt+wss://, sse+http://, sse+https://, socketio+http:// or socketio+https://")
+	f.StringVar(&o.prefix, "signal-prefix", "", "prefix of the signaling's subjects, topics or event names, as in Peerix")
+	f.StringVar(&o.certSHA256, "signal-cert-sha256", "", "trust the TLS server whose certificate has this SHA-256, as weft serve prints it, and no other")
 	f.StringArrayVar(&o.files, "file", nil, "media file to publish: .ivf (VP8, VP9, AV1), .h264, .ogg (Opus); repeatable")
 	f.StringVar(&o.pattern, "test-pattern", "", "publish an embedded clip with a frame counter and a tone: "+strings.Join(source.Patterns(), ", ")+" (slow: a keyframe every 10 s)")
 	f.Lookup("test-pattern").NoOptDefVal = source.DefaultPattern
@@ -104,8 +104,8 @@ func (o *publishOptions) validate() error {
 		o.loop = true
 	}
 	u, err := url.Parse(o.signal)
-	if err != nil || u.Host == "" || !slices.Contains([]string{"ws", "wss", "nats", "tls"}, u.Scheme) {
-		return usagef("--signal %q: want ws://, wss:// or nats:// and a host, for example ws://127.0.0.1:8080/nats", o.signal)
+	if err != nil || u.Host == "" || !slices.Contains(dial.Schemes, u.Scheme) {
+		return usagef("--signal %q: want a host and one of %s, for example ws://127.0.0.1:8080/nats", o.signal, strings.Join(dial.Schemes[1:], ", "))
 	}
 	if b, err := hex.DecodeString(o.certSHA256); err != nil || (len(b) != 0 && len(b) != sha256.Size) {
 		return usagef("--signal-cert-sha256 %q: want %d hexadecimal digits", o.certSHA256, 2*sha256.Size)
@@ -144,7 +144,7 @@ func (a *app) publish(ctx context.Context, o publishOptions) error {
 	if err != nil {
 		return err
 	}
-	d, err := natsdriver.New(natsdriver.Config{URL: o.signal, Prefix: o.prefix, TLS: pinned(o.certSHA256), Logger: log})
+	d, err := dial.New(o.signal, dial.Options{Prefix: o.prefix, TLS: pinned(o.certSHA256), Logger: log})
 	if err != nil {
 		return fmt.Errorf("--signal %s: %w", o.signal, err)
 	}
