@@ -36,20 +36,20 @@ func settled(t *testing.T, file string, env []string, args ...string) (map[strin
 		return nil, err
 	}
 	out := map[string]string{}
-	for _, name := range []string{"listen", "room", "no-hub", "max-rooms", "json"} {
+	for _, name := range []string{"listen", "room", "no-hub", "max-rooms", "mqtt", "json"} {
 		out[name] = cmd.Flags().Lookup(name).Value.String()
 	}
 	return out, nil
 }
 
 func TestSettingsPrecedence(t *testing.T) {
-	file := "listen: 127.0.0.1:3\nroom: [f, g]\nmax-rooms: 7\nno-hub: true\ntest-pattern: slow\n"
+	file := "listen: 127.0.0.1:3\nroom: [f, g]\nmax-rooms: 7\nno-hub: true\nmqtt: true\ntest-pattern: slow\n"
 	got, err := settled(t, file, []string{"WEFT_LISTEN=127.0.0.1:2", "WEFT_ROOM=e1,e2", "HOME=/"}, "serve", "--listen", "127.0.0.1:1")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]string{
-		"listen": "127.0.0.1:1", "room": "[e1,e2]", "max-rooms": "7", "no-hub": "true", "json": "false",
+		"listen": "127.0.0.1:1", "room": "[e1,e2]", "max-rooms": "7", "no-hub": "true", "mqtt": "true", "json": "false",
 	} {
 		if got[name] != want {
 			t.Errorf("%s = %s, want %s", name, got[name], want)

@@ -22,6 +22,12 @@ func (s *Server) handler() http.Handler {
 		_, _ = io.WriteString(w, "ok\n")
 	})
 	mux.Handle("GET /nats", s.bridge)
+	if s.mqtt != nil {
+		mux.Handle("GET /mqtt", s.mqtt)
+	}
+	for _, method := range []string{"GET ", "POST ", "OPTIONS "} {
+		mux.Handle(method+mercurePath, s.mercure)
+	}
 	mux.HandleFunc("GET /api/v1/rooms", s.listRooms)
 	mux.HandleFunc("GET /api/v1/rooms/{room}", s.showRoom)
 	mux.HandleFunc("POST /api/v1/rooms/{room}", s.enterRoom)
@@ -31,6 +37,7 @@ func (s *Server) handler() http.Handler {
 	for _, origin := range s.cfg.AllowOrigins {
 		_ = cross.AddTrustedOrigin(origin) // New has validated it
 	}
+	cross.AddInsecureBypassPattern(mercurePath) // it checks origins itself, as /nats does
 	cross.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, http.StatusForbidden, "this request comes from another site's page; name its origin with --allow-origin")
 	}))

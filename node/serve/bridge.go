@@ -28,7 +28,11 @@ const (
 type bridge struct {
 	dial    func() (net.Conn, error)
 	origins []string // host patterns allowed beside the request's own host
-	log     *slog.Logger
+	// protocols are the websocket subprotocols to agree on, none for NATS.
+	protocols []string
+	// inward copies what the browser says into the bus and returns why it ended.
+	inward func(ctx context.Context, ws *websocket.Conn, nc net.Conn) error
+	log    *slog.Logger
 
 	ctx    context.Context // ends with the server: hijacked connections are unknown to http.Server
 	cancel context.CancelFunc
@@ -40,7 +44,7 @@ type bridge struct {
 
 func newBridge(dial func() (net.Conn, error), origins []string, log *slog.Logger) *bridge {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &bridge{dial: dial, origins: origins, log: log, ctx: ctx, cancel: cancel}
+	return &bridge{dial: dial, origins: origins, inward: toBus, log: log, ctx: ctx, cancel: cancel}
 }
 
 // ServeHTTP turns the request into a bridged connection and returns when that
@@ -57,7 +61,7 @@ func (b *bridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer nc.Close()
-	ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{OriginPatterns: b.origins})
+	ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{OriginPatterns: b.origins, Subprotocols: b.protocols})
 	if err != nil { // Accept has answered
 		b.log.Debug("websocket refused", "remote", r.RemoteAddr, "error", err)
 		return
@@ -94,7 +98,7 @@ func (b *bridge) carry(ws *websocket.Conn, nc net.Conn) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	ended := make(chan error, 3)
-	wg.Go(func() { ended <- toBus(ctx, ws, nc) })
+	wg.Go(func() { ended <- b.inward(ctx, ws, nc) })
 	wg.Go(func() { toBrowser(ctx, ws, nc); ended <- nil })
 	wg.Go(func() { keepAlive(ctx, ws); ended <- nil })
 	code, reason := websocket.StatusGoingAway, "the signaling server closed the connection"
@@ -131,7 +135,7 @@ func toBus(ctx context.Context, ws *websocket.Conn, nc net.Conn) error {
 // writerOnly hides every other method, so that io.CopyBuffer uses our buffer.
 type writerOnly struct{ io.Writer }
 
-var errNotBinary = errors.New("the NATS protocol comes in binary messages")
+var errNotBinary = errors.New("this protocol comes in binary messages")
 
 // toBrowser copies what the bus writes; one read becomes one binary message.
 func toBrowser(ctx context.Context, ws *websocket.Conn, nc net.Conn) {
@@ -179,6 +183,9 @@ func closeCode(err error) (websocket.StatusCode, string) {
 	}
 	if errors.Is(err, websocket.ErrMessageTooBig) {
 		return websocket.StatusMessageTooBig, "message too big"
+	}
+	if reason, ok := asErrMQTT(err); ok {
+		return websocket.StatusPolicyViolation, reason
 	}
 	return websocket.StatusNormalClosure, ""
 }

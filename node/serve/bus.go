@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"golang.org/x/time/rate"
 )
 
 // Bounds of the embedded bus. Signaling is small and rare: an announcement is
@@ -21,15 +22,17 @@ const (
 	busStartTimeout     = 5 * time.Second // measured: 4 to 10 ms
 )
 
-// bus is the embedded nats-server. It opens no port of its own: our hubs reach
-// it in process, and everyone else through the bridge on the HTTP port.
+// bus is the embedded nats-server. It opens no port of its own but for MQTT
+// (mqtt.go): our hubs reach it in process, and everyone else through the bridge
+// on the HTTP port.
 type bus struct {
-	srv *server.Server
+	srv  *server.Server
+	mqtt *mqttGate // nil without --mqtt
 }
 
-// newBus starts the bus. Close stops it.
-func newBus(log *slog.Logger) (*bus, error) {
-	srv, err := server.NewServer(&server.Options{
+// newBus starts the bus, with options that configure changes. Close stops it.
+func newBus(log *slog.Logger, configure ...func(*server.Options)) (*bus, error) {
+	opts := &server.Options{
 		ServerName:      "weft",
 		DontListen:      true,
 		NoSigs:          true,
@@ -43,18 +46,22 @@ func newBus(log *slog.Logger) (*bus, error) {
 		WriteDeadline:   5 * time.Second,
 		PingInterval:    20 * time.Second,
 		MaxPingsOut:     2,
-	})
+	}
+	for _, c := range configure {
+		c(opts)
+	}
+	srv, err := server.NewServer(opts)
 	if err != nil {
 		return nil, fmt.Errorf("serve: embedded signaling: %w", err)
 	}
-	srv.SetLoggerV2(busLog{log.With("part", "nats-server")}, false, false, false)
+	srv.SetLoggerV2(newBusLog(log), false, false, false)
 	srv.Start()
 	if !srv.ReadyForConnections(busStartTimeout) {
 		srv.Shutdown()
 		srv.WaitForShutdown()
 		return nil, fmt.Errorf("serve: embedded signaling is not ready after %v", busStartTimeout)
 	}
-	return &bus{srv}, nil
+	return &bus{srv: srv}, nil
 }
 
 // errBusFull says that a client was turned away because the bus has as many as
@@ -74,15 +81,28 @@ func (b *bus) InProcessConn() (net.Conn, error) {
 func (b *bus) Close() {
 	b.srv.Shutdown()
 	b.srv.WaitForShutdown()
+	if b.mqtt != nil {
+		b.mqtt.close()
+	}
 }
 
 // busLog gives nats-server's few lines to slog. What it calls a notice is its
-// own start and stop, which interests nobody here.
-type busLog struct{ log *slog.Logger }
+// own start and stop, which interests nobody here. Of warnings, which clients can
+// cause at will, it lets one a second through after the first few.
+type busLog struct {
+	log  *slog.Logger
+	some *rate.Sometimes
+}
+
+func newBusLog(log *slog.Logger) busLog {
+	return busLog{log.With("part", "nats-server"), &rate.Sometimes{First: 20, Interval: time.Second}}
+}
 
 func (l busLog) Noticef(format string, v ...any) { l.log.Debug(fmt.Sprintf(format, v...)) }
 func (l busLog) Debugf(format string, v ...any)  { l.log.Debug(fmt.Sprintf(format, v...)) }
 func (l busLog) Tracef(format string, v ...any)  {}
-func (l busLog) Warnf(format string, v ...any)   { l.log.Warn(fmt.Sprintf(format, v...)) }
-func (l busLog) Errorf(format string, v ...any)  { l.log.Warn(fmt.Sprintf(format, v...)) }
-func (l busLog) Fatalf(format string, v ...any)  { l.log.Error(fmt.Sprintf(format, v...)) }
+func (l busLog) Errorf(format string, v ...any)  { l.Warnf(format, v...) }
+func (l busLog) Warnf(format string, v ...any) {
+	l.some.Do(func() { l.log.Warn(fmt.Sprintf(format, v...)) })
+}
+func (l busLog) Fatalf(format string, v ...any) { l.log.Error(fmt.Sprintf(format, v...)) }

@@ -22,6 +22,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -41,6 +42,8 @@ const (
 	idleTimeout     = 2 * time.Minute
 	shutdownTimeout = 5 * time.Second // for requests in flight
 	maxHeaderBytes  = 32 << 10
+	pingEvery       = 30 * time.Second // of silence, on HTTP/2: event streams would keep a dead connection
+	pingTimeout     = 15 * time.Second
 )
 
 // Config says what to serve. The zero value serves loopback with a hub.
@@ -64,6 +67,11 @@ type Config struct {
 	NoHub bool
 	// MaxRooms bounds the rooms that the hub is in, default DefaultMaxRooms.
 	MaxRooms int
+	// MQTT serves MQTT 3.1.1 over WebSocket at /mqtt beside NATS at /nats, in the
+	// same rooms. It needs a store of at most 64 MiB in the directory for
+	// temporary files while Run runs, and a TCP port of 127.0.0.1 that only this
+	// server can use.
+	MQTT bool
 	// AllowOrigins are further origins, scheme://host[:port], whose pages may use
 	// signaling and API, and whose hosts a reverse proxy may ask for.
 	AllowOrigins []string
@@ -84,6 +92,7 @@ type Info struct {
 	URL    string   `json:"url"`             // the page
 	URLs   []string `json:"urls"`            // the same by every address of this machine
 	Signal string   `json:"signal"`          // NATS over WebSocket, for weft publish --signal
+	MQTT   string   `json:"mqtt,omitempty"`  // MQTT over WebSocket
 	UDP    []string `json:"udp,omitempty"`   // media addresses of the hub
 	Hub    bool     `json:"hub"`             // whether rooms get a hub
 	Rooms  []string `json:"rooms,omitempty"` // entered at start
@@ -101,8 +110,10 @@ type Server struct {
 	log     *slog.Logger
 	started atomic.Bool
 
-	bridge *bridge
-	rooms  *rooms // nil without a hub
+	bridge  *bridge
+	mqtt    *bridge // nil without MQTT
+	mercure *mercure
+	rooms   *rooms // nil without a hub
 }
 
 // New validates the configuration, reads the certificate and starts nothing.
@@ -184,7 +195,7 @@ func (s *Server) Run(ctx context.Context) error {
 		return listenError("--listen", s.listen, err)
 	}
 	defer listener.Close()
-	bus, err := newBus(s.log)
+	bus, err := s.newBus()
 	if err != nil {
 		return err
 	}
@@ -203,6 +214,13 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	s.bridge = newBridge(bus.InProcessConn, s.cfg.AllowOrigins, s.log)
 	defer s.bridge.Close()
+	if bus.mqtt != nil {
+		s.mqtt = newMQTTBridge(bus, s.cfg.AllowOrigins, s.log)
+		defer s.mqtt.Close()
+		info.MQTT = strings.TrimSuffix(info.Signal, "/nats") + "/mqtt"
+	}
+	s.mercure = newMercure(bus, s.cfg.AllowOrigins, s.log)
+	defer s.mercure.Close()
 	return s.serve(ctx, listener, info)
 }
 
@@ -236,6 +254,10 @@ func (s *Server) serve(ctx context.Context, listener net.Listener, info Info) er
 		s.rooms.close() // while signaling still works, so that the others learn of it
 	}
 	s.bridge.Close()
+	if s.mqtt != nil {
+		s.mqtt.Close()
+	}
+	s.mercure.Close()
 	h.stop()
 	return err
 }
@@ -274,6 +296,7 @@ func (s *Server) httpServer(handler http.Handler) *http.Server {
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
+		HTTP2:             &http.HTTP2Config{SendPingTimeout: pingEvery, PingTimeout: pingTimeout},
 		ErrorLog:          slog.NewLogLogger(s.log.With("part", "http").Handler(), slog.LevelDebug),
 	}
 }
