@@ -62,7 +62,8 @@ func (c *linkConn) ControlOpen() {
 		l.arrived()
 		l.room.succeeded()
 		l.room.cfg.Handler.LinkReady(l)
-		l.renegotiate()
+		l.openWishes()
+		l.do(l.renegotiate) // after the channels that LinkReady has wished for
 	})
 }
 
@@ -79,16 +80,23 @@ func (c *linkConn) ControlMessage(b []byte) {
 			l.log.Debug("control message dropped", "err", err)
 			return
 		}
-		if event != signal.EventSignal {
+		switch event {
+		case signal.EventSignal:
+			var s signal.Signal
+			if s, err = signal.DecodeSignal(payload); err == nil {
+				l.signaled(s)
+			}
+		case signal.EventChannel:
+			var r signal.ChannelRequest
+			if r, err = signal.DecodeChannelRequest(payload); err == nil {
+				l.channelRequested(r)
+			}
+		default:
 			l.room.cfg.Handler.LinkEvent(l, event, payload)
-			return
 		}
-		s, err := signal.DecodeSignal(payload)
 		if err != nil {
-			l.log.Debug("signal dropped", "err", err)
-			return
+			l.log.Debug("control event dropped", "event", event, "err", err)
 		}
-		l.signaled(s)
 	})
 }
 

@@ -32,7 +32,10 @@ type Link struct {
 	id   signal.PeerID
 	conn *conn.Conn
 	log  *slog.Logger
+	// polite is our side of the glare rule.
+	polite bool
 
+	channels channels
 	metadata atomic.Pointer[json.RawMessage]
 	labels   atomic.Pointer[map[string]string] // stream id to label, as the remote peer says
 	state    atomic.Int32                      // conn.State
@@ -58,16 +61,17 @@ type Link struct {
 
 func newLink(r *Room, id signal.PeerID, metadata json.RawMessage) (*Link, error) {
 	l := &Link{
-		room:  r,
-		id:    id,
-		log:   r.log.With("peer", string(id)),
-		queue: make(chan func(), linkQueue),
-		done:  make(chan struct{}),
+		room:   r,
+		id:     id,
+		log:    r.log.With("peer", string(id)),
+		polite: signal.Polite(r.ID(), id),
+		queue:  make(chan func(), linkQueue),
+		done:   make(chan struct{}),
 	}
 	l.metadata.Store(&metadata)
 	l.flush, l.deadline, l.answer = stopped(), stopped(), stopped()
 	c, err := r.cfg.API.New(conn.Options{
-		Polite:  signal.Polite(r.ID(), id),
+		Polite:  l.polite,
 		Handler: (*linkConn)(l),
 		Logger:  l.log,
 	})

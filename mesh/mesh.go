@@ -90,7 +90,11 @@ type Handler interface {
 	LinkSend(l *Link, s *conn.Sender)
 	// LinkSendEnded says that the remote peer no longer takes the track.
 	LinkSendEnded(l *Link, s *conn.Sender)
-	// LinkEvent delivers control events other than signaling.
+	// LinkChannel hands over a data channel that came to be, made here or there.
+	// SetSink on it before returning, else it is closed if the remote peer made
+	// it, and nothing of it is read if we did.
+	LinkChannel(l *Link, d *conn.DataChannel)
+	// LinkEvent delivers control events other than signaling and channels.
 	LinkEvent(l *Link, e signal.Event, payload json.RawMessage)
 	// RoomError reports what went wrong without a link to blame, such as a
 	// packet that cannot be read. It has no effect on the room.

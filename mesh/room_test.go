@@ -31,6 +31,8 @@ type witness struct {
 	sends  map[string]bool
 	events []string
 	errs   []error
+
+	channels []*ears // in the order of LinkChannel
 }
 
 func newWitness() *witness {
@@ -64,6 +66,11 @@ func (w *witness) LinkTrackEnded(*Link, *conn.Receiver) { w.locked(func() { w.en
 func (w *witness) LinkSend(_ *Link, s *conn.Sender)     { w.locked(func() { w.sends[s.ID()] = true }) }
 func (w *witness) LinkSendEnded(_ *Link, s *conn.Sender) {
 	w.locked(func() { delete(w.sends, s.ID()) })
+}
+func (w *witness) LinkChannel(_ *Link, d *conn.DataChannel) {
+	s := newEars(d)
+	w.locked(func() { w.channels = append(w.channels, s) })
+	d.SetSink(s)
 }
 func (w *witness) LinkEvent(_ *Link, e signal.Event, payload json.RawMessage) {
 	w.locked(func() { w.events = append(w.events, fmt.Sprint(e, string(payload))) })

@@ -286,8 +286,10 @@ func (c *Conn) Err() error {
 }
 
 // Close ends the connection and returns when everything of it has stopped; no
-// method of the Handler is called after that. It may be called from any
-// goroutine but the Handler's own, and more than once.
+// method of the Handler is called after that. The sinks of data channels hear
+// ChannelClosed first of all; one whose ChannelMessage has not returned a second
+// after the connection is down is not waited for any longer. Close may be called
+// from any goroutine but the Handler's own and a sink's, and more than once.
 func (c *Conn) Close() error {
 	c.mu.Lock()
 	first := !c.closing

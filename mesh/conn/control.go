@@ -34,10 +34,6 @@ func (t *transport) openControl() error {
 		defer t.conn.guard("control message")
 		t.received(m)
 	})
-	t.pc.SCTP().OnClose(func(error) {
-		defer t.conn.guard("SCTP close")
-		t.closedOnce.Do(func() { close(t.sctpClosed) })
-	})
 	d.OnClose(func() {
 		defer t.conn.guard("control close")
 		t.open.Store(false)
@@ -64,6 +60,7 @@ func (t *transport) closedControl() {
 	case <-t.conn.stop:
 		return
 	}
+	t.channels.end()
 	if !t.stopped.Load() {
 		t.conn.post(0, func(h Handler) { h.ControlClosed() })
 	}
@@ -75,6 +72,7 @@ func (t *transport) openedControl() {
 	t.opened.Do(func() {
 		t.open.Store(true)
 		t.conn.post(0, func(h Handler) { h.ControlOpen() })
+		t.channels.start()
 	})
 }
 

@@ -6,14 +6,17 @@
 // media is made and read by mesh/sdp. Incoming RTP is taken from pion's SRTP
 // loop (BufferFactory) and is demultiplexed here by SSRC, mid and RID; outgoing
 // RTP goes straight to the SRTP session through the writer of one RTPSender.
+// Data channels are made here too, on the SCTP association that pion has set up
+// (association.go says why); only the control channel is one of pion's.
 //
-// Three kinds of goroutines meet here. One goroutine of the caller (a link's)
+// Four kinds of goroutines meet here. One goroutine of the caller (a link's)
 // negotiates: Offer, HandleOffer, HandleAnswer, AddCandidate, SetSends, Needed,
 // Stable, RemoteUfrag, Restart. pion's goroutines bring packets and changes of
-// state; packets are handed to an [RTPSink] right there. Everything else
-// reaches the [Handler] on one goroutine of the connection, in order.
+// state; packets are handed to an [RTPSink] right there. Each data channel has a
+// goroutine that reads it and calls its [ChannelSink]. Everything else reaches
+// the [Handler] on one goroutine of the connection, in order.
 //
-// The package makes no signaling, knows no labels, no rooms and no
+// The package makes no signaling, knows no stream labels, no rooms and no
 // publications, answers no NACK and makes no sender report: that is the
 // forwarder's work.
 package conn

@@ -34,4 +34,18 @@ var (
 	ErrControlFull = errors.New("conn: control channel is full")
 	// ErrControlTooLarge means that a message is longer than MaxControlMessage.
 	ErrControlTooLarge = errors.New("conn: control message is too large")
+	// ErrChannelClosed means that a data channel is closed.
+	ErrChannelClosed = errors.New("conn: data channel is closed")
+	// ErrChannelFull means that too much is unacknowledged already: on a data
+	// channel 1 MiB, on all of a connection 8 MiB.
+	ErrChannelFull = errors.New("conn: data channel is full")
+	// ErrChannelTooLarge means that a message is longer than MaxChannelMessage,
+	// or than what the other side takes.
+	ErrChannelTooLarge = errors.New("conn: data channel message is too large")
+	// ErrChannelID means that the stream id of a pre-negotiated channel is in
+	// use, or not free again yet.
+	ErrChannelID = errors.New("conn: data channel id is in use")
+	// ErrTooManyChannels means that a connection has MaxChannels open. It ends a
+	// connection whose other side begins streams and never closes them.
+	ErrTooManyChannels = errors.New("conn: too many data channels")
 )

@@ -20,6 +20,9 @@ type Handler interface {
 	// ControlClosed says that the other side closed the control channel, which
 	// ends the connection (WIRE 9). Not called if we closed it ourselves.
 	ControlClosed()
+	// ChannelOpened hands over a data channel that the other side opened in band.
+	// SetSink on it before returning, else it is closed.
+	ChannelOpened(*DataChannel)
 	// TrackOpened announces a track that the other side sends from now on.
 	// SetSink on it, or its packets are counted as dropped.
 	TrackOpened(*Receiver)

@@ -129,6 +129,7 @@ func (c *Conn) readLocal(description string) {
 		Setup:       c.setup,
 	}
 	c.session.SetLocal(c.local)
+	c.transport.Load().channels.setRole(c.setup == "active")
 }
 
 // apply turns what an exchange changed into receivers and senders.

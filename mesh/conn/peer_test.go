@@ -115,6 +115,7 @@ type peer struct {
 	closes  int
 	errs    []error
 	app     [][]byte
+	accept  func(*DataChannel) // takes channels of the other side; nil takes none
 }
 
 func newPeer(t testing.TB, name string, polite bool, cfg Config) *peer {
@@ -345,6 +346,15 @@ func (p *peer) ControlClosed() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.closes++
+}
+
+func (p *peer) ChannelOpened(d *DataChannel) {
+	p.mu.Lock()
+	accept := p.accept
+	p.mu.Unlock()
+	if accept != nil {
+		accept(d)
+	}
 }
 
 func (p *peer) TrackOpened(r *Receiver) {

@@ -18,6 +18,7 @@ const (
 	DropInterceptor                   // not counted in feedback, but handed up
 	DropFeedback                      // RTCP about a track that we do not send
 	DropControl                       // a control message that is text or too long
+	DropChannel                       // a data channel, or a message on one, that is refused
 	DropWrite                         // an outgoing packet that was not sent
 	numDropReasons
 )
@@ -26,7 +27,7 @@ const (
 func (r DropReason) String() string {
 	names := [numDropReasons]string{
 		"malformed", "unknown-ssrc", "closed", "padding", "payload-type", "rtx",
-		"no-sink", "interceptor", "feedback", "control", "write",
+		"no-sink", "interceptor", "feedback", "control", "channel", "write",
 	}
 	if r < numDropReasons {
 		return names[r]

@@ -26,17 +26,17 @@ type transport struct {
 	// settings are pion's own; changed only under Conn.pion, see restart.go.
 	settings *webrtc.SettingEngine
 	control  *webrtc.DataChannel
+	channels *channels
 	out      rawWriter // SRTP for any SSRC
 	in       *ingest
 
-	ufrag      atomic.Value // string: our ICE user name fragment, set before gathering
-	dtlsState  atomic.Int32 // webrtc.DTLSTransportState
-	open       atomic.Bool  // the control channel
-	opened     sync.Once    // ControlOpen was posted
-	pathless   atomic.Bool  // ICE restarts and is not connected again
-	sctpClosed chan struct{}
-	closedOnce sync.Once
-	stopped    atomic.Bool // being closed: nothing is reported any more
+	ufrag      atomic.Value  // string: our ICE user name fragment, set before gathering
+	dtlsState  atomic.Int32  // webrtc.DTLSTransportState
+	open       atomic.Bool   // the control channel
+	opened     sync.Once     // ControlOpen was posted
+	pathless   atomic.Bool   // ICE restarts and is not connected again
+	sctpClosed chan struct{} // closed when the association has ended
+	stopped    atomic.Bool   // being closed: nothing is reported any more
 
 	hostMu sync.Mutex
 	hosts  []string // candidates that an ICE restart does not change
@@ -62,7 +62,8 @@ func newTransport(c *Conn, answerer webrtc.DTLSRole) (*transport, error) {
 	}
 	t := &transport{conn: c, sctpClosed: make(chan struct{})}
 	t.in = newIngest(c, t)
-	settings.LoggerFactory = pionLogs{c.log}
+	t.channels = newChannels(t)
+	settings.LoggerFactory = adoptingLogs{pionLogs{c.log}, t.adopt}
 	settings.BufferFactory = func(kind packetio.BufferPacketType, ssrc uint32) io.ReadWriteCloser {
 		return t.in.buffer(kind == packetio.RTPBufferPacket, ssrc)
 	}
@@ -275,15 +276,18 @@ func (t *transport) writeRTCP(packets []rtcp.Packet) error {
 func (t *transport) close() {
 	t.end.Do(func() {
 		t.stopped.Store(true)
+		t.channels.end()
 		t.in.close()
 		if t.sender != nil {
 			_ = t.sender.Stop()
 		}
+		t.channels.abort()
 		if err := t.pc.GracefulClose(); err != nil {
 			// It is closed all the same: pion complains of a channel or a socket
 			// that the other side's end took first.
 			t.conn.log.Debug("close PeerConnection", "error", err)
 		}
+		t.channels.wait()
 	})
 }
 

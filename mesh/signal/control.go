@@ -168,6 +168,39 @@ func decodeSignal(payload json.RawMessage) (s Signal, err error) {
 	return s, nil
 }
 
+// ChannelRequest is what an EventChannel asks for: a data channel with these
+// options (WIRE 11). The impolite side then creates it.
+type ChannelRequest struct {
+	Protocol          string  `json:"protocol,omitempty"`
+	Ordered           *bool   `json:"ordered,omitempty"`           // nil means true
+	MaxPacketLifeTime *uint16 `json:"maxPacketLifeTime,omitempty"` // milliseconds
+	MaxRetransmits    *uint16 `json:"maxRetransmits,omitempty"`
+	Label             string  `json:"label"`
+}
+
+// EncodeChannelRequest returns the whole control message of a request.
+func EncodeChannelRequest(r ChannelRequest) ([]byte, error) {
+	return EncodeControl(EventChannel, r)
+}
+
+// DecodeChannelRequest reads the payload of an EventChannel. It checks the form
+// alone, not whether the options go together.
+func DecodeChannelRequest(payload json.RawMessage) (ChannelRequest, error) {
+	var r struct {
+		ChannelRequest
+		Label *string `json:"label"`
+	}
+	err := json.Unmarshal(payload, &r)
+	if err == nil && r.Label == nil {
+		err = errors.New("no label")
+	}
+	if err != nil {
+		return ChannelRequest{}, fmt.Errorf("signal: control channel: %w", err)
+	}
+	r.ChannelRequest.Label = *r.Label
+	return r.ChannelRequest, nil
+}
+
 // checkAny returns an error unless d is an offer or an answer.
 func (d *Description) checkAny() error {
 	if d != nil && d.Type == "answer" {

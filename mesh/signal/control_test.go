@@ -23,6 +23,16 @@ func TestControlVectors(t *testing.T) {
 			if err != nil || !bytes.Equal(again, p.Packet) {
 				t.Errorf("encoded as %x, error %v", again, err)
 			}
+			if event == EventChannel {
+				r, err := DecodeChannelRequest(payload)
+				if err != nil {
+					t.Fatal(err)
+				}
+				again, err := EncodeChannelRequest(r)
+				if err != nil || !bytes.Equal(again, p.Packet) {
+					t.Errorf("request encoded as %x, error %v", again, err)
+				}
+			}
 			if event != EventSignal {
 				return
 			}
@@ -36,6 +46,21 @@ func TestControlVectors(t *testing.T) {
 				t.Errorf("signal encoded as %x, error %v", again, err)
 			}
 		})
+	}
+}
+
+func TestChannelRequestRefuses(t *testing.T) {
+	for _, text := range []string{
+		`null`, `[]`, `"chat"`, `{}`, `{"label":null}`, `{"label":1}`, `{"label":"a","ordered":"no"}`,
+		`{"label":"a","maxRetransmits":65536}`, `{"label":"a","maxPacketLifeTime":-1}`, `{"label":"a","protocol":{}}`,
+	} {
+		if r, err := DecodeChannelRequest(json.RawMessage(text)); err == nil {
+			t.Errorf("%s is read as %+v", text, r)
+		}
+	}
+	r, err := DecodeChannelRequest(json.RawMessage(`{"label":"","maxRetransmits":null,"more":[1]}`))
+	if err != nil || r != (ChannelRequest{}) {
+		t.Errorf("empty label: %+v, %v", r, err)
 	}
 }
 

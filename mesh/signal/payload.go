@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 )
 
 const (
@@ -14,10 +15,15 @@ const (
 	tagLen = 16 // AES-GCM tag behind it
 )
 
+// compressors are kept to be used again: a new one takes 800 kB.
+var compressors = sync.Pool{New: func() any { return zlib.NewWriter(nil) }}
+
 // deflate returns plain as zlib (RFC 1950), or false where that is not smaller.
 func deflate(plain []byte) ([]byte, bool) {
 	var b bytes.Buffer
-	w := zlib.NewWriter(&b)
+	w := compressors.Get().(*zlib.Writer)
+	defer compressors.Put(w)
+	w.Reset(&b)
 	if _, err := w.Write(plain); err != nil {
 		return nil, false
 	}
