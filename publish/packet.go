@@ -30,4 +30,7 @@ type Stream struct {
 	ID     string // distinguishes streams of one publisher
 	Label  string // what the publisher calls it
 	Tracks []*Track
+	// Audio and Video say how the sources of the tracks of that kind are asked to
+	// encode. Zero leaves them as they are.
+	Audio, Video Encoding
 }

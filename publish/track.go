@@ -40,6 +40,10 @@ type TrackConfig struct {
 	// 500 ms. It is called on whatever goroutine asked and must not block. Nil:
 	// the publisher cannot be asked.
 	KeyframeRequest func()
+
+	// Encode asks the source to encode otherwise, see Track.Encode. It is called
+	// on whatever goroutine asked and must not block. Nil: the source cannot.
+	Encode func(Encoding) error
 }
 
 // maxExtra is how many packets all sinks together may send beside one packet of
@@ -50,10 +54,11 @@ const maxExtra = 64
 // to one goroutine; every other method may be called on any, and none blocks.
 type Track struct {
 	// Set once.
-	id    string
-	kind  codec.Kind
-	codec codec.Codec
-	look  func([]byte) Info
+	id     string
+	kind   codec.Kind
+	codec  codec.Codec
+	look   func([]byte) Info
+	encode func(Encoding) error // nil: the source cannot
 
 	window int64 // packets of history
 
@@ -96,7 +101,7 @@ func NewTrack(cfg TrackConfig) *Track {
 	if cfg.Kind == 0 {
 		cfg.Kind = cfg.Codec.Kind()
 	}
-	t := &Track{id: cfg.ID, kind: cfg.Kind, codec: cfg.Codec, look: lookAny}
+	t := &Track{id: cfg.ID, kind: cfg.Kind, codec: cfg.Codec, look: lookAny, encode: cfg.Encode}
 	size, slot := defaultAudioHistory, smallSlot
 	if t.kind == codec.Video {
 		size, slot = defaultVideoHistory, MaxPayload
