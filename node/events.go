@@ -2,17 +2,58 @@ package node
 
 import (
 	"encoding/json"
-	"log/slog"
-	"slices"
-	"sync"
+	"sync/atomic"
 
+	"github.com/weft-rtc/weft/mesh/channel"
 	"github.com/weft-rtc/weft/mesh/conn"
 	"github.com/weft-rtc/weft/publish"
 )
 
+// EventName says what an event is about: a group such as "stream", or one kind
+// of it such as "stream:add". Applications and addons may emit names of their
+// own; what stands before the first colon is the group.
+type EventName string
+
+// The events of a Peer. A handler of a group gets all kinds of it.
+const (
+	GroupConnection        EventName = "connection" // data: ConnectionEvent
+	ConnectionNew          EventName = "connection:new"
+	ConnectionConnecting   EventName = "connection:connecting"
+	ConnectionConnected    EventName = "connection:connected"
+	ConnectionDisconnected EventName = "connection:disconnected"
+	ConnectionFailed       EventName = "connection:failed"
+	ConnectionClosed       EventName = "connection:closed"
+
+	GroupChannel   EventName = "channel" // data: ChannelEvent
+	ChannelNew     EventName = "channel:new"
+	ChannelOpen    EventName = "channel:open"
+	ChannelMessage EventName = "channel:message"
+	ChannelClose   EventName = "channel:close"
+
+	GroupStream  EventName = "stream" // data: StreamEvent
+	StreamAdd    EventName = "stream:add"
+	StreamRemove EventName = "stream:remove"
+
+	GroupTrack  EventName = "track" // data: TrackEvent
+	TrackAdd    EventName = "track:add"
+	TrackRemove EventName = "track:remove"
+
+	// EventError says of errors that have no effect on the room, such as a
+	// signaling packet that cannot be read; data: error.
+	EventError EventName = "error"
+)
+
+// Event is what a handler gets.
+type Event struct {
+	Name EventName // the full one, also where a group was asked for
+	Data any       // as the group's comment says, or what Emit was given
+}
+
 // ConnectionEvent says that a remote peer came, changed its state, or went. A
 // peer that is reached in two ways, such as directly for a moment before it goes
-// behind a hub, has events for each, told apart by Via.
+// behind a hub, has events for each, told apart by Via. For each way the first
+// is ConnectionNew (ConnectionConnected behind a hub), and the last, which comes
+// once, ConnectionClosed.
 type ConnectionEvent struct {
 	ID       string
 	Metadata json.RawMessage
@@ -21,7 +62,39 @@ type ConnectionEvent struct {
 	Err      error      // with StateClosed: why
 }
 
-// StreamEvent says that a remote stream was added or removed.
+// ChannelEvent says of one data channel to one remote peer.
+type ChannelEvent struct {
+	Peer    string
+	Channel *Channel
+	// Message, with ChannelMessage, is one that begins to come in. It belongs to
+	// the handlers until all have returned; what is unread then is refused.
+	Message *channel.Message
+	Err     error // with ChannelClose: why, if neither side closed it
+
+	held *holds // of Message
+}
+
+// holds counts those who may still read a message.
+type holds struct {
+	n    atomic.Int32
+	last func() // called when there is none left
+}
+
+// hold and release count a delivery of the event, if it has a message.
+func (e Event) hold() {
+	if c, ok := e.Data.(ChannelEvent); ok && c.held != nil {
+		c.held.n.Add(1)
+	}
+}
+
+func (e Event) release() {
+	if c, ok := e.Data.(ChannelEvent); ok && c.held != nil && c.held.n.Add(-1) == 0 {
+		go c.held.last() // not under the locks of the caller; it ends with the message
+	}
+}
+
+// StreamEvent says that a remote stream was added or removed. It comes before
+// the first TrackEvent of an added stream, and after the last of a removed one.
 type StreamEvent struct {
 	Peer   string // whose stream it is, also when it came through a hub
 	Label  string
@@ -37,110 +110,23 @@ type TrackEvent struct {
 	Track       *publish.Track
 }
 
-// eventQueue bounds the events that wait for slow handlers; what comes beyond
-// is dropped, and the dropping logged once for each run of drops.
-const eventQueue = 4096
-
-// events delivers to handlers in order, on one goroutine of its own, so that a
-// handler which blocks delays other handlers but never media or signaling.
-type events struct {
-	log *slog.Logger
-	run sync.WaitGroup // the delivering goroutine
-
-	mu       sync.Mutex
-	queue    chan any      // nil while stopped
-	last     chan struct{} // closed when the delivery started last has ended; nil before the first
-	handlers []*handler
-	dropping bool
+// named returns the event's name with its data; events of the Peer's own carry
+// their kind.
+func named(data any) Event {
+	switch d := data.(type) {
+	case ConnectionEvent:
+		return Event{GroupConnection + EventName(":"+d.State.String()), d}
+	case StreamEvent:
+		return Event{pick(d.Added, StreamAdd, StreamRemove), d}
+	case TrackEvent:
+		return Event{pick(d.Added, TrackAdd, TrackRemove), d}
+	}
+	return Event{EventError, data}
 }
 
-type handler struct{ call func(any) }
-
-// start begins delivery; stop ends it. Events outside are dropped.
-func (e *events) start() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.queue == nil {
-		queue := make(chan any, eventQueue)
-		e.queue = queue
-		before, ended := e.last, make(chan struct{})
-		e.last = ended
-		e.run.Go(func() { // joined by wait
-			defer close(ended)
-			if before != nil { // a handler may still run from before stop
-				<-before
-			}
-			e.deliverAll(queue)
-		})
+func pick(add bool, yes, no EventName) EventName {
+	if add {
+		return yes
 	}
-}
-
-// stop lets what is queued be delivered and returns at once, so that a handler
-// may call it.
-func (e *events) stop() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.queue != nil {
-		close(e.queue)
-		e.queue = nil
-	}
-}
-
-// wait returns when delivery has ended; not for handlers.
-func (e *events) wait() { e.run.Wait() }
-
-// on registers f for events of type E; the function returned removes it again.
-func on[E any](e *events, f func(E)) (off func()) {
-	h := &handler{func(v any) {
-		if ev, ok := v.(E); ok {
-			f(ev)
-		}
-	}}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.handlers = append(slices.Clone(e.handlers), h)
-	return func() {
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		e.handlers = slices.DeleteFunc(slices.Clone(e.handlers), func(x *handler) bool { return x == h })
-	}
-}
-
-// emit queues an event; it never blocks.
-func (e *events) emit(v any) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.queue == nil {
-		return
-	}
-	select {
-	case e.queue <- v:
-		e.dropping = false
-	default:
-		if !e.dropping {
-			e.log.Warn("event handlers are too slow, events dropped", "queue", eventQueue)
-		}
-		e.dropping = true
-	}
-}
-
-func (e *events) deliverAll(queue chan any) {
-	for v := range queue {
-		e.mu.Lock()
-		handlers := e.handlers
-		e.mu.Unlock()
-		for _, h := range handlers {
-			e.deliver(h, v)
-		}
-	}
-}
-
-// deliver keeps a panic of a handler from harming anybody else.
-func (e *events) deliver(h *handler, v any) {
-	defer func() {
-		if r := recover(); r != nil {
-			e.log.Error("event handler panicked", "panic", r)
-		}
-	}()
-	h.call(v)
+	return no
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/weft-rtc/weft/interceptors/codec"
+	"github.com/weft-rtc/weft/mesh/conn"
 	"github.com/weft-rtc/weft/publish"
 )
 
@@ -12,26 +14,26 @@ import (
 // A stream under a label that is published already replaces it: tracks of the
 // same kind take over without signaling, others are added or removed. It does
 // not wait: the others are told within some 20 ms, and when they connect. The
-// caller feeds the tracks, before and after, and closes them.
-func (p *Peer) Publish(s publish.Stream) error {
-	if err := checkLabel(s.Label); err != nil {
-		return err
+// caller feeds the tracks, before and after, and closes them. What the stream's
+// Audio and Video say is asked of the tracks' sources; those that cannot follow
+// go on as they are.
+func (p *Peer) Publish(s publish.Stream) error { return p.publish(s, nil) }
+
+// publish is Publish, to one remote peer only if it is not nil.
+func (p *Peer) publish(s publish.Stream, to *remote) error {
+	pub, err := newPublication(s)
+	if err != nil {
+		return fmt.Errorf("publish: %w", err)
 	}
-	if len(s.Tracks) == 0 {
-		return errors.New("publish: stream has no tracks")
-	}
-	pub := &publication{label: s.Label, streamID: rand.Text()}
-	counts := map[string]int{}
-	for _, t := range s.Tracks {
-		if t == nil {
-			return errors.New("publish: nil track")
-		}
-		kind := t.Kind().String()
-		pub.slots = append(pub.slots, slot{name: fmt.Sprint(kind, counts[kind]), track: t})
-		counts[kind]++
-	}
+	p.encode(s)
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if to != nil {
+		if to.state == conn.StateClosed {
+			return fmt.Errorf("publish to %s: %w", to.id, ErrUnknownPeer)
+		}
+		pub.only = to.id
+	}
 	if old := p.table[pub.key()]; old != nil {
 		pub.streamID = old.streamID
 	}
@@ -40,14 +42,71 @@ func (p *Peer) Publish(s publish.Stream) error {
 	return nil
 }
 
+// newPublication makes the row of the table for a stream of the Peer's own.
+func newPublication(s publish.Stream) (*publication, error) {
+	if err := checkLabel(s.Label); err != nil {
+		return nil, err
+	}
+	if len(s.Tracks) == 0 {
+		return nil, errors.New("stream has no tracks")
+	}
+	for _, e := range []publish.Encoding{s.Audio, s.Video} {
+		if err := e.Validate(); err != nil {
+			return nil, err
+		}
+	}
+	pub := &publication{label: s.Label, streamID: rand.Text()}
+	counts := map[string]int{}
+	for _, t := range s.Tracks {
+		if t == nil {
+			return nil, errors.New("nil track")
+		}
+		kind := t.Kind().String()
+		pub.slots = append(pub.slots, slot{name: fmt.Sprint(kind, counts[kind]), track: t})
+		counts[kind]++
+	}
+	return pub, nil
+}
+
+// encode asks the sources for what the stream wants.
+func (p *Peer) encode(s publish.Stream) {
+	for _, t := range s.Tracks {
+		e := s.Audio
+		if t.Kind() == codec.Video {
+			e = s.Video
+		}
+		if e == (publish.Encoding{}) {
+			continue
+		}
+		if err := t.Encode(e); err != nil {
+			p.log.Debug("encoding not followed", "label", s.Label, "track", t.ID(), "err", err)
+		}
+	}
+}
+
 // Unpublish takes a stream of the Peer's own back; an unknown label is no error.
-func (p *Peer) Unpublish(label string) {
+func (p *Peer) Unpublish(label string) { p.unpublish(key{label: label}) }
+
+func (p *Peer) unpublish(k key) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.table[key{label: label}] != nil {
-		delete(p.table, key{label: label})
+	if p.table[k] != nil {
+		delete(p.table, k)
 		p.changed()
 	}
+}
+
+// Streams returns what the Peer publishes to all, by label.
+func (p *Peer) Streams() map[string]publish.Stream {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	all := map[string]publish.Stream{}
+	for k, pub := range p.table {
+		if k.origin == "" && k.only == "" {
+			all[k.label] = pub.stream()
+		}
+	}
+	return all
 }
 
 // changed makes the loop bring every remote peer's subscriptions in line with

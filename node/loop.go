@@ -104,11 +104,12 @@ func (p *Peer) settle() {
 		r.reconcile()
 		p.mu.Unlock()
 	}
+	p.follow()
 }
 
 // flowing is a subscription that was negotiated.
 type flowing struct {
-	remote  *RemotePeer
+	remote  *remote
 	forward *subscribe.Forwarder
 	sender  *conn.Sender
 }
@@ -173,7 +174,7 @@ func (p *Peer) sendRosters() {
 
 // sendRoster sends a remote peer what it has to know, if anything, and reports
 // whether that has to be done again.
-func (r *RemotePeer) sendRoster() (again bool) {
+func (r *remote) sendRoster() (again bool) {
 	ro, role, ok := r.roster()
 	if !ok {
 		return false
@@ -186,7 +187,7 @@ func (r *RemotePeer) sendRoster() (again bool) {
 
 // roster makes the roster for r: who is behind this hub; to a hub, which peers
 // this peer reaches itself; or that this peer is no hub any more.
-func (r *RemotePeer) roster() (ro roster, role role, ok bool) {
+func (r *remote) roster() (ro roster, role role, ok bool) {
 	p := r.peer
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -3,15 +3,11 @@ package node
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
-	"strings"
 	"sync"
-	"time"
-
-	"github.com/pion/webrtc/v4"
+	"sync/atomic"
 
 	"github.com/weft-rtc/weft/mesh"
 	"github.com/weft-rtc/weft/mesh/conn"
@@ -20,71 +16,35 @@ import (
 	"github.com/weft-rtc/weft/mesh/signal"
 )
 
-// Config says what a Peer is made of. Its zero value works: a peer that meets
-// others of the same process over memory signaling.
-type Config struct {
-	// Driver carries the signaling. Nil means the process-wide memory bus. A
-	// driver given here is not closed by the Peer.
-	Driver driver.Driver
-	// Metadata is announced to others: any JSON object of at most 16 KiB. The
-	// key "hub" is set by the role.
-	Metadata map[string]any
-	// Hub makes the Peer forward everyone's streams to everyone else.
-	Hub bool
-	// Verify decides whether to connect to a peer; nil accepts everybody. It is
-	// called on the driver's goroutine, must not block, and must not call Join,
-	// Leave or Close.
-	Verify func(id string, metadata json.RawMessage) bool
-	// Conn makes the connections; it is not closed by the Peer. Nil means one of
-	// the Peer's own, made by Join from ICEServers and RelayOnly.
-	Conn *conn.API
-	// ICEServers are the STUN and TURN servers of every connection; none by
-	// default. Ignored when Conn is given.
-	ICEServers []webrtc.ICEServer
-	// RelayOnly lets media flow through TURN only. Ignored when Conn is given.
-	RelayOnly bool
-	// ConnectTimeout bounds the time that a connection takes to be up, and that
-	// it may stay disconnected; zero means 15 s, negative switches it off.
-	ConnectTimeout time.Duration
-	// Signal holds options of the signaling codec, on which all peers of a room
-	// must agree. The zero value is the library's default.
-	Signal signal.Config
-	// Logger gets what an operator should know; nil discards.
-	Logger *slog.Logger
-}
-
 // processBus is where peers without a driver meet.
 var processBus = memory.NewBus()
-
-// Errors that callers may want to tell apart.
-var (
-	// ErrClosed: Close was called.
-	ErrClosed = errors.New("peer is closed")
-	// ErrLabel: a label is empty, too long, or has a slash, which only a hub
-	// puts there.
-	ErrLabel = errors.New("invalid label")
-)
 
 // Peer is this member of a room. Its methods may be called from any goroutine.
 type Peer struct {
 	cfg    Config
-	log    *slog.Logger
-	events *events
-
-	ownDriver bool // made by New, set once
+	events *dispatch
+	active atomic.Int32 // calls of Join under way
 
 	joining sync.Mutex // held by Join, Leave and Close, one at a time
 	closed  bool       // guarded by joining
 	api     *conn.API  // of the room; guarded by joining
 
-	mu      sync.Mutex
-	role    role
-	table   table
-	remotes map[string]*RemotePeer // reached directly, by id
-	room    *mesh.Room             // nil outside a room
-	stale   bool                   // subscriptions have to be reconciled
-	dirty   bool                   // rosters have to be sent
-	newRole bool                   // and before that
+	mu         sync.Mutex
+	log        *slog.Logger // names the room of the last Join
+	driver     driver.Driver
+	ownDriver  bool           // made by the Peer
+	meta       map[string]any // replaced, never changed in place
+	joinVerify VerifyFunc     // of this membership; nil: that of cfg
+	channels   map[channelKey]ChannelOptions
+	addons     map[string]*Scope
+	attached   []*Scope // the same in the order of their attaching
+	role       role
+	table      table
+	remotes    map[string]*remote // reached directly, by id
+	room       *mesh.Room         // nil outside a room
+	stale      bool               // subscriptions have to be reconciled
+	dirty      bool               // rosters have to be sent
+	newRole    bool               // and before that
 
 	wake  chan struct{} // capacity 1: one of these was set
 	begun chan func()   // tracks that began, from reading goroutines
@@ -95,60 +55,58 @@ type Peer struct {
 }
 
 // New checks cfg and returns a Peer that is in no room yet. It starts nothing.
+// Errors name the field that is wrong.
 func New(cfg Config) (*Peer, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	p := &Peer{
-		cfg:     cfg,
-		log:     cfg.Logger,
-		events:  &events{log: cfg.Logger},
-		table:   table{},
-		remotes: map[string]*RemotePeer{},
-		wake:    make(chan struct{}, 1),
-		begun:   make(chan func(), 256),
+		cfg:      cfg,
+		log:      cfg.Logger,
+		events:   newDispatch(cfg.Logger),
+		driver:   cfg.Driver,
+		meta:     maps.Clone(cfg.Metadata),
+		table:    table{},
+		remotes:  map[string]*remote{},
+		channels: map[channelKey]ChannelOptions{},
+		addons:   map[string]*Scope{},
+		wake:     make(chan struct{}, 1),
+		begun:    make(chan func(), 256),
 	}
 	if cfg.Hub {
 		p.role = roleHub
 	}
-	if _, err := p.metadata(p.role); err != nil {
-		return nil, err
-	}
-	if cfg.Driver == nil {
-		p.cfg.Driver = processBus.Driver()
+	if p.driver == nil {
+		p.driver = processBus.Driver()
 		p.ownDriver = true
 	}
 	return p, nil
 }
 
-// metadata is what is announced, with the role in it; nil when there is none.
-func (p *Peer) metadata(as role) (json.RawMessage, error) {
-	m := maps.Clone(p.cfg.Metadata)
-	delete(m, "hub")
-	if as == roleHub {
-		if m == nil {
-			m = map[string]any{}
-		}
-		m["hub"] = true
-	}
-	if len(m) == 0 {
-		return nil, nil
-	}
-	b, err := json.Marshal(m)
-	if err != nil {
-		return nil, fmt.Errorf("Config.Metadata: %w", err)
-	}
-	if len(b) > signal.MaxMetadata {
-		return nil, fmt.Errorf("Config.Metadata: %d bytes as JSON, at most %d", len(b), signal.MaxMetadata)
-	}
-	return b, nil
+// JoinOptions say more than the name of a room.
+type JoinOptions struct {
+	Room string // empty: DefaultRoom
+	// Metadata, if not nil, replaces the Peer's, as SetMetadata does.
+	Metadata map[string]any
+	// Verify, if not nil, replaces that of the Config for this membership.
+	Verify VerifyFunc
 }
 
-// Join enters a room and returns when the Peer listens there. A Peer that is in
-// a room already stays there: the second Join does nothing. ctx bounds the
-// joining only. It waits for a Leave that is under way. After Close it fails
-// with ErrClosed.
+// Join enters a room, DefaultRoom if the name is empty, and returns when the
+// Peer listens there. A Peer that is in a room already stays there: the second
+// Join does nothing. ctx bounds the joining only. It waits for a Leave that is
+// under way. After Close it fails with ErrClosed.
 func (p *Peer) Join(ctx context.Context, room string) error {
+	return p.JoinWith(ctx, JoinOptions{Room: room})
+}
+
+// JoinWith is Join with options.
+func (p *Peer) JoinWith(ctx context.Context, o JoinOptions) error {
+	p.active.Add(1)
+	defer p.active.Add(-1)
 	p.joining.Lock()
 	defer p.joining.Unlock()
 	if p.closed {
@@ -157,46 +115,59 @@ func (p *Peer) Join(ctx context.Context, room string) error {
 	if p.current() != nil {
 		return nil
 	}
-	p.api = p.cfg.Conn
-	if p.api == nil {
-		var err error
-		if p.api, err = conn.NewAPI(conn.Config{ICEServers: p.cfg.ICEServers, RelayOnly: p.cfg.RelayOnly, Logger: p.log}); err != nil {
+	if o.Room == "" {
+		o.Room = DefaultRoom
+	}
+	if o.Metadata != nil {
+		if err := p.SetMetadata(o.Metadata); err != nil {
 			return fmt.Errorf("join: %w", err)
 		}
 	}
-	p.mu.Lock()
-	as := p.role
-	p.mu.Unlock()
-	metadata, err := p.metadata(as)
-	if err != nil { // not here: New and SetHub have tried
+	if err := p.openAPI(); err != nil {
+		return fmt.Errorf("join: %w", err)
+	}
+	if err := p.enter(ctx, o); err != nil {
 		p.closeAPI()
+		return fmt.Errorf("join: %w", err)
+	}
+	return nil
+}
+
+// enter joins the room with the Peer's API; joining is held.
+func (p *Peer) enter(ctx context.Context, o JoinOptions) error {
+	p.mu.Lock()
+	as, d := p.role, p.driver
+	metadata, err := marshalMetadata(p.meta, as)
+	p.joinVerify = o.Verify
+	p.log = p.cfg.Logger.With("room", o.Room)
+	p.mu.Unlock()
+	if err != nil { // not here: New, SetMetadata and SetHub have tried
 		return err
 	}
-	p.events.start()
 	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	p.stop = cancel
 	r, err := mesh.Join(ctx, mesh.Config{
-		Name:           room,
-		Driver:         p.cfg.Driver,
+		Name:           o.Room,
+		Driver:         d,
 		Signal:         p.cfg.Signal,
 		API:            p.api,
 		Handler:        (*wiring)(p),
 		Metadata:       metadata,
 		Verify:         p.verify,
 		ConnectTimeout: p.cfg.ConnectTimeout,
-		Logger:         p.log,
+		Logger:         p.cfg.Logger,
 	})
 	if err != nil {
 		cancel()
-		p.events.stop()
-		p.closeAPI()
-		return fmt.Errorf("join: %w", err)
+		return err
 	}
+	p.stop = cancel
 	p.mu.Lock()
 	p.room = r
-	if p.role != as { // by a SetHub meanwhile
-		p.announceRole()
+	p.announceMetadata() // a SetHub or SetMetadata may have come meanwhile
+	if p.role != as {
+		p.newRole = true
 	}
+	p.changed()
 	p.mu.Unlock()
 	p.run.Go(func() { p.loop(running) }) // joined by Leave
 	return nil
@@ -224,22 +195,32 @@ func (p *Peer) leave() {
 	p.room = nil
 	p.mu.Unlock()
 	p.closeAPI()
-	p.events.stop()
 }
 
-// Close leaves the room for good and waits until all handlers have returned. It
-// is idempotent. It must not be called from an event handler.
+// Close leaves the room for good, detaches the addons, and waits until all
+// handlers have returned, 5 s at most. It is idempotent. It must not be called
+// from an event handler.
 func (p *Peer) Close() error {
 	p.joining.Lock()
 	p.leave()
 	first := !p.closed
 	p.closed = true
 	p.joining.Unlock()
-	p.events.wait()
+	p.detachAll()
+	p.events.close()
 	if first && p.ownDriver {
-		return p.cfg.Driver.Close()
+		return p.Driver().Close()
 	}
 	return nil
+}
+
+// openAPI makes an API of the Peer's own if none was given. joining is held.
+func (p *Peer) openAPI() (err error) {
+	p.api = p.cfg.Conn
+	if p.api == nil {
+		p.api, err = conn.NewAPI(conn.Config{ICEServers: p.cfg.ICEServers, RelayOnly: p.cfg.RelayOnly, Logger: p.log})
+	}
+	return err
 }
 
 // closeAPI closes an API that the Peer made itself. joining is held.
@@ -275,6 +256,70 @@ func (p *Peer) Room() string {
 	return ""
 }
 
+// Active reports whether the Peer is in a room or about to be.
+func (p *Peer) Active() bool { return p.active.Load() > 0 || p.Joined() }
+
+// Joined reports whether the Peer is in a room.
+func (p *Peer) Joined() bool { return p.current() != nil }
+
+// Driver returns what carries the signaling.
+func (p *Peer) Driver() driver.Driver {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.driver
+}
+
+// SetDriver replaces what carries the signaling, from the next Join on; nil
+// means the process-wide memory bus. The one before is closed only if the Peer
+// has made it itself. It fails with ErrActive in a room.
+func (p *Peer) SetDriver(d driver.Driver) error {
+	p.joining.Lock()
+	defer p.joining.Unlock()
+	if p.current() != nil {
+		return fmt.Errorf("set driver: %w", ErrActive)
+	}
+	p.mu.Lock()
+	old, own := p.driver, p.ownDriver
+	p.driver, p.ownDriver = d, d == nil
+	if d == nil {
+		p.driver = processBus.Driver()
+	}
+	p.mu.Unlock()
+	if own {
+		return old.Close()
+	}
+	return nil
+}
+
+// Metadata returns a copy of what is announced of the Peer, without the role.
+func (p *Peer) Metadata() map[string]any {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return maps.Clone(p.meta)
+}
+
+// SetMetadata replaces what is announced of the Peer: any JSON object of at most
+// 16 KiB. Peers that are connected already learn of it when they connect anew.
+// It fails if the object cannot be written or is too long, and then changes
+// nothing.
+func (p *Peer) SetMetadata(m map[string]any) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, err := marshalMetadata(m, p.role); err != nil {
+		return fmt.Errorf("metadata: %w", err)
+	}
+	p.meta = maps.Clone(m)
+	p.announceMetadata()
+	return nil
+}
+
+// announceMetadata lets the room say what is so now; p.mu is held.
+func (p *Peer) announceMetadata() {
+	if m, err := marshalMetadata(p.meta, p.role); err == nil && p.room != nil {
+		p.room.SetMetadata(m)
+	}
+}
+
 // SetHub changes the role while the room is running: what already flows goes
 // on, what the new rule adds or ends is negotiated. Peers that know of rosters
 // learn of the role at once, others when they connect anew. It fails only if the
@@ -284,31 +329,24 @@ func (p *Peer) SetHub(hub bool) error {
 	if hub {
 		as = roleHub
 	}
-	if _, err := p.metadata(as); err != nil {
-		return err
-	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if _, err := marshalMetadata(p.meta, as); err != nil {
+		return fmt.Errorf("metadata: %w", err)
+	}
 	if p.role != as {
 		p.role = as
-		p.announceRole()
+		p.announceMetadata()
+		p.newRole = true
+		p.changed()
 	}
 	return nil
-}
-
-// announceRole tells the others of a change of role; p.mu is held.
-func (p *Peer) announceRole() {
-	if metadata, err := p.metadata(p.role); err == nil && p.room != nil {
-		p.room.SetMetadata(metadata)
-	}
-	p.newRole = true
-	p.changed()
 }
 
 // verify accepts a peer. One that is not a hub itself and knows a hub keeps to
 // the hub.
 func (p *Peer) verify(id signal.PeerID, metadata json.RawMessage) bool {
-	if p.cfg.Verify != nil && !p.cfg.Verify(string(id), metadata) {
+	if f := p.verifier(); f != nil && !f(string(id), metadata) {
 		return false
 	}
 	p.mu.Lock()
@@ -317,37 +355,11 @@ func (p *Peer) verify(id signal.PeerID, metadata json.RawMessage) bool {
 }
 
 // hub returns a hub that is connected; p.mu is held.
-func (p *Peer) hub() *RemotePeer {
+func (p *Peer) hub() *remote {
 	for _, r := range p.remotes {
 		if r.hub && r.ready {
 			return r
 		}
-	}
-	return nil
-}
-
-// OnConnection registers f for peers that come, change and go. Handlers are
-// called one at a time on a goroutine of the Peer's own; off removes f again.
-func (p *Peer) OnConnection(f func(ConnectionEvent)) (off func()) { return on(p.events, f) }
-
-// OnStream registers f for remote streams that are added and removed.
-func (p *Peer) OnStream(f func(StreamEvent)) (off func()) { return on(p.events, f) }
-
-// OnTrack registers f for tracks of remote streams.
-func (p *Peer) OnTrack(f func(TrackEvent)) (off func()) { return on(p.events, f) }
-
-// OnError registers f for errors that have no effect on the room, such as a
-// signaling packet that cannot be read.
-func (p *Peer) OnError(f func(error)) (off func()) { return on(p.events, f) }
-
-func checkLabel(label string) error {
-	switch {
-	case label == "":
-		return fmt.Errorf("%w: empty", ErrLabel)
-	case len(label) > maxLabel:
-		return fmt.Errorf("%w: %d bytes, at most %d", ErrLabel, len(label), maxLabel)
-	case strings.Contains(label, "/"):
-		return fmt.Errorf("%w: %q has a slash", ErrLabel, label)
 	}
 	return nil
 }

@@ -1,7 +1,6 @@
 package node
 
 import (
-	"encoding/json"
 	"errors"
 	"log/slog"
 	"math/rand/v2"
@@ -22,9 +21,9 @@ import (
 	"github.com/weft-rtc/weft/subscribe"
 )
 
-// RemotePeer is another member of the room. Its fields are guarded by the
-// Peer's mu.
-type RemotePeer struct {
+// remote is another member of the room that is reached directly: its link, and
+// what goes over it. Its fields are guarded by the Peer's mu.
+type remote struct {
 	peer *Peer
 	link *mesh.Link
 	log  *slog.Logger
@@ -35,6 +34,10 @@ type RemotePeer struct {
 	subs  map[string]*subscription // by id of the send
 	in    map[*conn.Receiver]*inbound
 	talk  *rate.Limiter // messages relayed for the peer
+
+	channels []*Channel
+	wishes   map[channelKey]bool // channels that the link was asked to open
+	changed  chan struct{}       // closed, and made anew, when channels or state change
 
 	behind map[string]*rosterPeer // whom this hub says it stands for, by id
 	told   role                   // our role as the peer knows it; of the loop
@@ -51,43 +54,9 @@ type subscription struct {
 	muted   string       // reason, empty while the track flows
 }
 
-// Connection describes a remote peer at one moment.
-type Connection struct {
-	ID       string          `json:"id"`
-	Metadata json.RawMessage `json:"metadata,omitempty"`
-	State    string          `json:"state"`
-	Via      string          `json:"via,omitempty"` // hub behind which the peer is
-	Streams  []string        `json:"streams"`       // labels of those that have come in
-}
-
-// Connections returns the remote peers, those behind a hub included, in no
-// order. A peer that is reached directly as well is listed as that.
-func (p *Peer) Connections() []Connection {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	all := make([]Connection, 0, len(p.remotes))
-	labels := map[string][]string{}
-	for _, pub := range p.table.sorted() {
-		labels[pub.origin] = append(labels[pub.origin], pub.label)
-	}
-	for id, r := range p.remotes {
-		all = append(all, Connection{ID: id, Metadata: r.link.Metadata(), State: r.state.String(), Streams: labels[id]})
-	}
-	listed := map[string]bool{}
-	for _, hub := range p.remotes {
-		for id, b := range hub.behind {
-			if p.remotes[id] == nil && !listed[id] {
-				listed[id] = true
-				all = append(all, Connection{ID: id, Metadata: b.Metadata, State: conn.StateConnected.String(), Via: hub.id, Streams: labels[id]})
-			}
-		}
-	}
-	return all
-}
-
 // reconcile makes the subscriptions of r what the table and the rule say, and
 // tells the link. Peer.mu is held.
-func (r *RemotePeer) reconcile() {
+func (r *remote) reconcile() {
 	if !r.ready {
 		return
 	}
@@ -95,7 +64,7 @@ func (r *RemotePeer) reconcile() {
 	labels := map[string]string{}
 	var sends []sdp.Send
 	for _, pub := range r.peer.table.sorted() {
-		if !r.peer.role.forwards(pub, r.audience) {
+		if !r.peer.role.forwards(pub, r.audience) || r.peer.table.overrides(pub, r.id) {
 			continue
 		}
 		labels[pub.streamID] = pub.wireLabel()
@@ -116,7 +85,7 @@ func (r *RemotePeer) reconcile() {
 
 // subscribe returns the subscription of a slot, made anew or brought over to
 // the track that is in the slot now.
-func (r *RemotePeer) subscribe(id string, pub *publication, s slot) *subscription {
+func (r *remote) subscribe(id string, pub *publication, s slot) *subscription {
 	if sub := r.subs[id]; sub != nil {
 		if sub.track != s.track {
 			sub.replace(s.track)
@@ -183,7 +152,7 @@ func (s *subscription) replace(t *publish.Track) {
 func (s *subscription) close() { s.forward.Close() }
 
 // rosterFor lists for r who is behind this hub. Peer.mu is held.
-func (r *RemotePeer) rosterFor() roster {
+func (r *remote) rosterFor() roster {
 	out := roster{Hub: true, Peers: []rosterPeer{}}
 	streams := map[string][]rosterStream{}
 	for _, pub := range r.peer.table.sorted() {
@@ -205,7 +174,7 @@ func (r *RemotePeer) rosterFor() roster {
 	return out
 }
 
-func (r *RemotePeer) rosterStream(pub *publication) rosterStream {
+func (r *remote) rosterStream(pub *publication) rosterStream {
 	rs := rosterStream{ID: pub.streamID, Label: pub.label}
 	for _, s := range pub.slots {
 		t := rosterTrack{Kind: s.track.Kind().String(), Codec: s.track.Codec().Name}
@@ -220,7 +189,7 @@ func (r *RemotePeer) rosterStream(pub *publication) rosterStream {
 // send sends a control event and reports whether it has to be sent again: the
 // channel has no path while ICE restarts, or is full. Other failures mean that
 // the peer is going anyway. Peer.mu need not be held, and better is not.
-func (r *RemotePeer) send(e signal.Event, payload any) (again bool) {
+func (r *remote) send(e signal.Event, payload any) (again bool) {
 	err := r.link.SendEvent(e, payload)
 	if err != nil {
 		r.log.Debug("control event not sent", "event", e.String(), "err", err)

@@ -17,7 +17,7 @@ type audience struct {
 // forwards is the rule over the table: whether publication p goes to peer a.
 //
 //	origin          mesh   hub
-//	local           yes    yes
+//	local           yes    yes   (one that is for one peer only, to that one)
 //	a itself        no     no
 //	from a hub      no     no    (hubs are not chained)
 //	a has it direct no     no
@@ -25,7 +25,7 @@ type audience struct {
 func (r role) forwards(p *publication, a audience) bool {
 	switch {
 	case p.origin == "":
-		return true
+		return p.only == "" || p.only == a.id
 	case r == roleMesh, p.fromHub, p.via == a.id, p.origin == a.id, a.direct[p.origin]:
 		return false
 	}

@@ -13,7 +13,8 @@ type publication struct {
 	origin   string // id of the peer whose stream it is; empty for the local peer
 	via      string // id of the remote peer that it came from; empty for the local peer
 	fromHub  bool   // it came from a hub, and so is never forwarded again
-	label    string // unique within origin
+	label    string // unique within origin and only
+	only     string // id of the one remote peer that gets it; empty for all
 	streamID string // names the stream in our own descriptions
 	slots    []slot
 }
@@ -26,9 +27,18 @@ type slot struct {
 }
 
 // key identifies a publication in the table.
-type key struct{ origin, label string }
+type key struct{ origin, label, only string }
 
-func (p *publication) key() key { return key{p.origin, p.label} }
+func (p *publication) key() key { return key{p.origin, p.label, p.only} }
+
+// stream returns what the publication shares.
+func (p *publication) stream() publish.Stream {
+	s := publish.Stream{Label: p.label}
+	for _, slot := range p.slots {
+		s.Tracks = append(s.Tracks, slot.track)
+	}
+	return s
+}
 
 // wireLabel is the label under which the stream is shown to others.
 func (p *publication) wireLabel() string {
@@ -54,7 +64,7 @@ func (t table) sorted() []*publication {
 		all = append(all, p)
 	}
 	slices.SortFunc(all, func(a, b *publication) int {
-		return cmp.Or(cmp.Compare(a.origin, b.origin), cmp.Compare(a.label, b.label))
+		return cmp.Or(cmp.Compare(a.origin, b.origin), cmp.Compare(a.label, b.label), cmp.Compare(a.only, b.only))
 	})
 	return all
 }
@@ -68,4 +78,10 @@ func (t table) from(via string) []*publication {
 		}
 	}
 	return all
+}
+
+// overrides reports whether the peer of that id gets a publication of its own in
+// the place of p.
+func (t table) overrides(p *publication, id string) bool {
+	return p.origin == "" && p.only == "" && t[key{label: p.label, only: id}] != nil
 }

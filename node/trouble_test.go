@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -45,11 +45,11 @@ func TestHubGivesUp(t *testing.T) {
 			}
 			for _, other := range b.Connections() {
 				want := ""
-				if asHub && other.ID == a.ID() {
+				if asHub && other.ID() == a.ID() {
 					want = hub.ID()
 				}
-				if other.Via != want {
-					t.Errorf("hub %v: %s is reached via %q, want %q", asHub, other.ID, other.Via, want)
+				if other.Via() != want {
+					t.Errorf("hub %v: %s is reached via %q, want %q", asHub, other.ID(), other.Via(), want)
 				}
 			}
 		}
@@ -83,7 +83,7 @@ func TestManyAtOnce(t *testing.T) {
 		for i, p := range peers {
 			streams := 0
 			for _, c := range p.Connections() {
-				streams += len(c.Streams)
+				streams += len(c.Streams())
 			}
 			if streams != n-1 {
 				t.Errorf("peer %d has %d streams, want %d", i, streams, n-1)
@@ -147,7 +147,7 @@ func TestMembershipMisuse(t *testing.T) {
 		p.Leave()
 		close(left)
 	})
-	p.events.emit(errors.New("made up"))
+	p.emit(errors.New("made up"))
 	<-left
 	if p.ID() != "" {
 		t.Error("in a room after Leave from a handler")
@@ -170,47 +170,15 @@ func TestMembershipMisuse(t *testing.T) {
 
 // TestSetHubRefused: a role that the metadata has no room for is not taken.
 func TestSetHubRefused(t *testing.T) {
-	p, err := New(Config{Metadata: map[string]any{"s": string(make([]byte, 2720))}}) // 6 bytes each in JSON
+	full := map[string]any{"s": strings.Repeat(".", signal.MaxMetadata-len(`{"s":""}`))}
+	p, err := New(Config{Metadata: full})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer p.Close()
-	p.cfg.Metadata["t"] = "........................................" // up to the limit
-	if _, err := p.metadata(roleMesh); err != nil {
-		t.Fatal(err)
-	}
-	p.cfg.Metadata["t"] = p.cfg.Metadata["t"].(string) + string(make([]byte, 1))
 	if err := p.SetHub(true); err == nil || p.role != roleMesh {
 		t.Errorf("error %v, role %v", err, p.role)
 	}
-}
-
-// TestOneHandlerAtATime: also when one still runs from before a Leave.
-func TestOneHandlerAtATime(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		e := &events{}
-		var running, calls atomic.Int32
-		release := make(chan struct{})
-		on(e, func(error) {
-			if running.Add(1) > 1 {
-				t.Error("two handlers at once")
-			}
-			calls.Add(1)
-			<-release
-			running.Add(-1)
-		})
-		for range 3 {
-			e.start()
-			e.emit(errors.New("x"))
-			synctest.Wait()
-			e.stop()
-		}
-		close(release)
-		e.wait()
-		if calls.Load() != 3 {
-			t.Errorf("%d calls, want 3", calls.Load())
-		}
-	})
 }
 
 // TestInboundBegins: a track begins with its first packet that is not padding,

@@ -23,12 +23,12 @@ func (w *wiring) peer() *Peer { return (*Peer)(w) }
 
 // remote returns the remote peer of a link, made when the link is new. p.mu is
 // held.
-func (p *Peer) remote(l *mesh.Link) *RemotePeer {
+func (p *Peer) remote(l *mesh.Link) *remote {
 	id := string(l.ID())
 	if r := p.remotes[id]; r != nil && r.link == l {
 		return r
 	}
-	r := &RemotePeer{
+	r := &remote{
 		peer:     p,
 		link:     l,
 		log:      p.log.With("peer", id),
@@ -37,9 +37,15 @@ func (p *Peer) remote(l *mesh.Link) *RemotePeer {
 		in:       map[*conn.Receiver]*inbound{},
 		told:     p.role,
 		talk:     rate.NewLimiter(messageRate, messageBurst),
+		wishes:   map[channelKey]bool{},
+		changed:  make(chan struct{}),
 		audience: audience{id: id},
 	}
 	p.remotes[id] = r
+	p.emit(ConnectionEvent{ID: id, Metadata: l.Metadata(), State: conn.StateNew})
+	for _, o := range p.channels {
+		r.open(o)
+	}
 	return r
 }
 
@@ -52,11 +58,12 @@ func (w *wiring) LinkState(l *mesh.Link, s conn.State, err error) {
 	if s == conn.StateClosed {
 		p.lost(r)
 	}
-	p.events.emit(ConnectionEvent{ID: r.id, Metadata: l.Metadata(), State: s, Err: err})
+	r.tell()
+	p.emit(ConnectionEvent{ID: r.id, Metadata: l.Metadata(), State: s, Err: err})
 }
 
 // lost removes a remote peer whose link ended; p.mu is held.
-func (p *Peer) lost(r *RemotePeer) {
+func (p *Peer) lost(r *remote) {
 	if p.remotes[r.id] == r {
 		delete(p.remotes, r.id)
 	}
@@ -65,6 +72,11 @@ func (p *Peer) lost(r *RemotePeer) {
 	}
 	for _, s := range r.subs {
 		s.close()
+	}
+	for k := range p.table {
+		if k.only == r.id {
+			delete(p.table, k)
+		}
 	}
 	if pubs := p.table.from(r.id); len(pubs) > 0 {
 		for _, pub := range pubs {
@@ -81,9 +93,9 @@ func (p *Peer) lost(r *RemotePeer) {
 
 // hubGone drops who was behind r, which was a hub that is gone or is none any
 // more, and sees to it that they are reached without it. p.mu is held.
-func (p *Peer) hubGone(r *RemotePeer) {
+func (p *Peer) hubGone(r *remote) {
 	for id, b := range r.behind {
-		p.events.emit(ConnectionEvent{ID: id, Metadata: b.Metadata, Via: r.id, State: conn.StateClosed})
+		p.emit(ConnectionEvent{ID: id, Metadata: b.Metadata, Via: r.id, State: conn.StateClosed})
 	}
 	r.behind = nil
 	if p.role == roleMesh && p.hub() == nil && p.room != nil {
@@ -97,9 +109,9 @@ func (p *Peer) remove(pub *publication) {
 	tracks := make([]*publish.Track, 0, len(pub.slots))
 	for _, s := range pub.slots {
 		tracks = append(tracks, s.track)
-		p.events.emit(TrackEvent{Peer: pub.origin, Label: pub.label, Track: s.track})
+		p.emit(TrackEvent{Peer: pub.origin, Label: pub.label, Track: s.track})
 	}
-	p.events.emit(StreamEvent{Peer: pub.origin, Label: pub.label, Tracks: tracks})
+	p.emit(StreamEvent{Peer: pub.origin, Label: pub.label, Tracks: tracks})
 }
 
 func (w *wiring) LinkReady(l *mesh.Link) {
@@ -155,7 +167,7 @@ func (w *wiring) LinkTrack(l *mesh.Link, recv *conn.Receiver, label string) {
 }
 
 // begin puts a track into the table, on the Peer's goroutine.
-func (p *Peer) begin(r *RemotePeer, in *inbound, like publication, t *publish.Track) {
+func (p *Peer) begin(r *remote, in *inbound, like publication, t *publish.Track) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if in.done.Load() || r.in[in.recv] != in || p.remotes[r.id] != r {
@@ -174,15 +186,15 @@ func (p *Peer) begin(r *RemotePeer, in *inbound, like publication, t *publish.Tr
 	}
 	name := in.name()
 	if i := pub.find(name); i >= 0 {
-		p.events.emit(TrackEvent{Peer: pub.origin, Label: pub.label, Track: pub.slots[i].track})
+		p.emit(TrackEvent{Peer: pub.origin, Label: pub.label, Track: pub.slots[i].track})
 		pub.slots[i].track = t
 	} else {
 		pub.slots = append(pub.slots, slot{name: name, track: t})
 	}
 	if added {
-		p.events.emit(StreamEvent{Peer: pub.origin, Label: pub.label, Added: true, Tracks: []*publish.Track{t}})
+		p.emit(StreamEvent{Peer: pub.origin, Label: pub.label, Added: true, Tracks: []*publish.Track{t}})
 	}
-	p.events.emit(TrackEvent{Peer: pub.origin, Label: pub.label, Added: true, Track: t})
+	p.emit(TrackEvent{Peer: pub.origin, Label: pub.label, Added: true, Track: t})
 	p.changed()
 }
 
@@ -207,7 +219,7 @@ func (w *wiring) LinkTrackEnded(l *mesh.Link, recv *conn.Receiver) {
 		} else {
 			t := pub.slots[i].track
 			pub.slots = append(pub.slots[:i:i], pub.slots[i+1:]...)
-			p.events.emit(TrackEvent{Peer: pub.origin, Label: pub.label, Track: t})
+			p.emit(TrackEvent{Peer: pub.origin, Label: pub.label, Track: t})
 		}
 		p.changed()
 		return
@@ -234,7 +246,7 @@ func (w *wiring) LinkSendEnded(l *mesh.Link, s *conn.Sender) {
 	}
 }
 
-func (w *wiring) RoomError(err error) { w.peer().events.emit(err) }
+func (w *wiring) RoomError(err error) { w.peer().emit(err) }
 
 // LinkEvent takes rosters and messages. They are read before the lock is taken:
 // one may be long.
@@ -254,7 +266,7 @@ func (w *wiring) LinkEvent(l *mesh.Link, e signal.Event, payload json.RawMessage
 		}
 	}
 	if err != nil {
-		p.events.emit(fmt.Errorf("peer %s: %w", l.ID(), err))
+		p.emit(fmt.Errorf("peer %s: %w", l.ID(), err))
 	}
 }
 
@@ -290,12 +302,12 @@ func (p *Peer) takeRoster(l *mesh.Link, ro roster) {
 	}
 	for id, b := range now {
 		if r.behind[id] == nil {
-			p.events.emit(ConnectionEvent{ID: id, Metadata: b.Metadata, Via: r.id, State: conn.StateConnected})
+			p.emit(ConnectionEvent{ID: id, Metadata: b.Metadata, Via: r.id, State: conn.StateConnected})
 		}
 	}
 	for id, b := range r.behind {
 		if now[id] == nil {
-			p.events.emit(ConnectionEvent{ID: id, Metadata: b.Metadata, Via: r.id, State: conn.StateClosed})
+			p.emit(ConnectionEvent{ID: id, Metadata: b.Metadata, Via: r.id, State: conn.StateClosed})
 		}
 	}
 	r.behind = now
@@ -311,7 +323,7 @@ func (p *Peer) relay(l *mesh.Link, m message, now time.Time) {
 }
 
 // relays returns the peers that a message of l's peer is passed on to now.
-func (p *Peer) relays(l *mesh.Link, now time.Time) (from string, to []*RemotePeer) {
+func (p *Peer) relays(l *mesh.Link, now time.Time) (from string, to []*remote) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	r := p.remote(l)

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"slices"
-	"strings"
 
 	"github.com/pion/webrtc/v4"
 
@@ -87,10 +85,14 @@ func (h *hub) Close() error { return errors.Join(h.Peer.Close(), h.driver.Close(
 func (h *hub) Remotes() []Remote {
 	out := []Remote{}
 	for _, c := range h.Connections() {
-		if c.Via == "" && c.State != conn.StateClosed.String() {
-			out = append(out, Remote{ID: c.ID, Metadata: c.Metadata, Streams: c.Streams, State: c.State})
+		if c.Via() != "" || c.State() == conn.StateClosed {
+			continue
 		}
+		r := Remote{ID: c.ID(), Metadata: c.Metadata(), State: c.State().String()}
+		for _, s := range c.Streams() {
+			r.Streams = append(r.Streams, s.Label)
+		}
+		out = append(out, r)
 	}
-	slices.SortFunc(out, func(a, b Remote) int { return strings.Compare(a.ID, b.ID) })
 	return out
 }
