@@ -2,6 +2,7 @@
 
 import { Event, firstUfrag, fingerprint, packControl, unpackControl } from "./wire.js";
 import { Type } from "./codec.js";
+import { ChannelTable } from "./channels.js";
 
 const BATCH = 50; // ms without a new candidate before those collected are sent
 const MAX_QUEUE = 512; // waiting pieces of signaling; a peer that sends more is cut off
@@ -17,9 +18,12 @@ const MAX_BUFFERED = 1 << 20; // bytes waiting in the control channel
  * @typedef {object} LinkHost
  * @property {(link: Link, type: number, items: any[]) => Promise<void>} signal sends through the driver
  * @property {() => Iterable<Publication>} publications everything that is to be sent
+ * @property {() => Iterable<import("./channels.js").ChannelOptions>} channels that are wanted on every link
  * @property {() => any} metadata
  * @property {(link: Link) => void} changed state, streams or labels are not what they were
  * @property {(link: Link, event: number, payload: any) => void} control an event other than signaling
+ * @property {(link: Link, action: "new" | "open" | "close", channel: import("./channel.js").Channel) => void} channel of the application
+ * @property {(link: Link, message: import("./message.js").Message) => void} message one begins on such a channel
  * @property {(link: Link, failed: boolean) => void} gone
  * @property {(link: Link) => RTCIceCandidateInit[]} held candidates that waited for the description
  * @property {(error: any) => void} error
@@ -74,6 +78,14 @@ export class Link {
     pc.onicecandidate = ({ candidate }) => candidate?.candidate && this.#localCandidate(candidate);
     pc.oniceconnectionstatechange = pc.onconnectionstatechange = () => this.#onState();
     pc.ontrack = (event) => this.#onTrack(event);
+    /** The application's data channels. */
+    this.channels = new ChannelTable(pc, {
+      polite,
+      ask: (options) => void this.send(Event.CHANNEL, options),
+      changed: (action, channel) => host.channel(this, action, channel),
+      message: (message) => host.message(this, message),
+      error: host.error,
+    });
     // Made before any description, so that the first offer and answer hold the control channel and nothing else.
     const control = (this.#control = pc.createDataChannel("", { negotiated: true, id: 0, ordered: true }));
     control.binaryType = "arraybuffer";
@@ -142,6 +154,7 @@ export class Link {
     clearTimeout(this.#deadline);
     clearTimeout(this.#batchTimer);
     this.#control.onclose = null;
+    this.channels.close();
     this.#control.close();
     this.pc.onnegotiationneeded = this.pc.onicecandidate = this.pc.ontrack = null;
     this.pc.oniceconnectionstatechange = this.pc.onconnectionstatechange = null;
@@ -254,6 +267,7 @@ export class Link {
 
   #onOpen() {
     this.open = true;
+    this.channels.start(this.#host.channels()); // ahead of the media
     this.#onState();
     this.sync();
     this.#host.changed(this);
@@ -265,6 +279,7 @@ export class Link {
     try {
       const message = unpackControl(new Uint8Array(data));
       if (!message) return;
+      if (message.event === Event.CHANNEL) return this.channels.asked(message.payload);
       if (message.event !== Event.SIGNAL) return this.#host.control(this, message.event, message.payload);
       const [first, labels] = Array.isArray(message.payload) ? message.payload : [];
       if (typeof first?.sdp === "string") this.description(first, labels);

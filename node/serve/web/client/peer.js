@@ -2,6 +2,7 @@
 
 import { Codec, Type } from "./codec.js";
 import { CandidateQueue, Event, polite } from "./wire.js";
+import { ChannelError } from "./channel.js";
 import { Link } from "./link.js";
 import { differences, readRoster, viewOf } from "./roster.js";
 
@@ -27,8 +28,10 @@ const MAX_INBOX_BYTES = 16 << 20; // of these
 
 /**
  * Events: `connection` {id, state, metadata} of a link; `peer` {action, peer} and `stream` {action, peer, stream}
- * of what is in the room, wherever it is reached; `message` {from, label, data}; `active` {active} of the
- * driver; `error` {error}, which is for information and needs no action.
+ * of what is in the room, wherever it is reached; `message` {from, label, data} that someone told the room;
+ * `channel` {action, id, label, channel} of a data channel with peer `id`, action "new", "open" or "close";
+ * `data` {from, message} when a message begins on one, which nobody listening to is confirmed and thrown away;
+ * `active` {active} of the driver; `error` {error}, which is for information and needs no action.
  */
 export class Peer {
   /** @type {string | null} */ room = null;
@@ -36,6 +39,7 @@ export class Peer {
   /** Links by remote id. @type {Map<string, Link>} */ links = new Map();
   /** Everyone else in the room. @type {Map<string, import("./roster.js").RemotePeer>} */ peers = new Map();
   /** What we share, by label. @type {Map<string, import("./link.js").Publication>} */ publications = new Map();
+  /** Channels that we want with everyone, by label. @type {Map<string, import("./channels.js").ChannelOptions>} */ channels = new Map();
 
   /** @type {Codec | null} */ #codec = null;
   /** @type {Map<string, Set<Function>>} */ #listeners = new Map();
@@ -65,9 +69,12 @@ export class Peer {
         if (!link.closed) this.#options.driver.publish(await codec.namespace(to), packet);
       },
       publications: () => this.publications.values(),
+      channels: () => this.channels.values(),
       metadata: () => this.metadata,
       changed: (link) => this.#onChanged(link),
       control: (link, event, payload) => this.#onControl(link, event, payload),
+      channel: (link, action, channel) => this.#emit("channel", { action, id: link.id, label: channel.label, channel }),
+      message: (link, message) => this.#onData(link, message),
       gone: (link, failed) => this.#onGone(link, failed),
       held: (link) => this.#held.take(link.id, link.pc.remoteDescription?.sdp.match(/^a=ice-ufrag:(\S+)/m)?.[1]),
       error: (error) => this.#error(error),
@@ -143,8 +150,52 @@ export class Peer {
     for (const link of this.links.values()) link.sync();
   }
 
-  /** To everyone in the room. @param {string} label @param {any} data JSON @returns {number} links that took it */
-  send(label, data) {
+  /**
+   * Wants a data channel with everyone who is connected directly, now and later. Under a label in use it only
+   * counts for later connections. The other side need not open it too.
+   * @param {string | import("./channels.js").ChannelOptions} what
+   */
+  open(what) {
+    const options = typeof what === "string" ? { label: what } : what;
+    this.channels.set(options.label, { ...options });
+    for (const link of this.links.values()) link.channels.open(options);
+  }
+
+  /** @param {string} label */
+  close(label) {
+    this.channels.delete(label);
+    for (const link of this.links.values()) link.channels.get(label)?.close();
+  }
+
+  /** @param {string} label @returns {string[]} ids of those with whom that channel is open */
+  reached(label) {
+    return [...this.links.values()].filter((l) => l.channels.get(label)?.state === "open").map((l) => l.id);
+  }
+
+  /**
+   * Sends over a data channel, to everyone who is reached or only to some. `onprogress` says whom it is about.
+   * A stream can be read only once, so it goes to one.
+   * @param {string} label @param {import("./channel.js").Content} content
+   * @param {{to?: string | string[], info?: any, signal?: AbortSignal, onprogress?: (id: string, sent: number, total: number | null) => void}} [options]
+   * @returns {Promise<{id: string, error: any}[]>} how it went for each, in the end; error null: all of it has arrived
+   */
+  async send(label, content, { to = this.reached(label), info, signal, onprogress } = {}) {
+    const ids = [to].flat();
+    if (content instanceof ReadableStream && ids.length > 1) throw new TypeError("a stream can only be sent to one peer");
+    return Promise.all(ids.map(async (id) => {
+      try {
+        const channel = this.links.get(id)?.channels.get(label);
+        if (!channel) throw new ChannelError("closed", `there is no channel ${label} with ${id}`);
+        await channel.send(content, { info, signal, onprogress: onprogress && ((sent, total) => onprogress(id, sent, total)) });
+        return { id, error: null };
+      } catch (error) {
+        return { id, error };
+      }
+    }));
+  }
+
+  /** Says something short to everyone in the room, also through a hub. @param {string} label @param {any} data JSON @returns {number} links that took it */
+  tell(label, data) {
     let sent = 0;
     for (const link of this.links.values()) if (link.send(Event.MESSAGE, { label, data })) sent++;
     return sent;
@@ -338,6 +389,12 @@ export class Peer {
       const from = link.hub && typeof payload.from === "string" ? payload.from : link.id;
       if (from !== this.id) this.#emit("message", { from, label: payload.label, data: payload.data });
     }
+  }
+
+  /** @param {Link} link @param {import("./message.js").Message} message */
+  #onData(link, message) {
+    if (this.#listeners.get("data")?.size) this.#emit("data", { from: link.id, message });
+    else message.body.pipeTo(new WritableStream()).catch(() => {});
   }
 
   /** Many changes of one moment are one change of what is seen. */

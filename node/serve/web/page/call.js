@@ -5,6 +5,7 @@ import { NatsDriver } from "../client/nats.js";
 import { collect } from "../client/stats.js";
 import { h, icon, mark, toast } from "./dom.js";
 import { Meter, canShareScreen } from "./media.js";
+import { Files, dropZone } from "./files.js";
 import { Panel } from "./panel.js";
 import { Sound, Stage } from "./stage.js";
 import { StatsText } from "./numbers.js";
@@ -47,6 +48,7 @@ export class Call {
     this.stage = new Stage();
     this.sound = new Sound((blocked) => { this.soundBanner.hidden = !blocked; });
     this.panel = new Panel();
+    this.files = new Files({ peer: this.peer, panel: this.panel, name, nameOf: (id) => this.#nameOf(id), onchange: () => this.#renderSoon() });
     this.#build();
     this.#listen();
   }
@@ -91,6 +93,10 @@ export class Call {
       this.chatButton, this.peopleButton, button("invite", "Invite (I)", () => invite(this.link)), h("span.gap"),
       button("leave", "Leave", () => this.leave(), ".leave"));
     this.element = h("div.call", {}, top, this.stage.element, this.soundBanner, this.panel.element, bar);
+    dropZone(this.element, () => this.files.obstacle, (files) => {
+      if (!this.files.obstacle) this.panel.show("chat");
+      this.files.send(files);
+    });
     this.stage.alone.append(h("p", {}, "You are the only one here."), h("button.primary", { onclick: () => invite(this.link) }, icon("invite"), "Invite someone"));
   }
 
@@ -109,7 +115,7 @@ export class Call {
     panel.onchange = render;
     panel.onsend = (text) => {
       const time = Date.now();
-      if (peer.send("chat", { text, time }) === 0) toast("Nobody is connected who could read that.");
+      if (peer.tell("chat", { text, time }) === 0) toast("Nobody is connected who could read that.");
       panel.add({ from: peer.id ?? "", name: this.name, text, time, own: true });
     };
     this.media.onchange = () => { this.#publishCamera(); render(); };
@@ -140,6 +146,7 @@ export class Call {
     this.stage.update(tiles);
     this.sound.update(sounds);
     this.panel.update(people);
+    this.files.update();
     this.stage.element.classList.toggle("is-alone", people.length === 1);
     this.count.textContent = String(people.length);
     this.unread.hidden = this.panel.unread === 0;
@@ -225,7 +232,7 @@ export class Call {
   }
 
   #tellState() {
-    this.peer.send("state", { mic: this.media.micOn, camera: this.media.cameraOn });
+    this.peer.tell("state", { mic: this.media.micOn, camera: this.media.cameraOn });
   }
 
   // Buttons.
@@ -329,6 +336,7 @@ export class Call {
   leave() {
     this.#abort.abort();
     for (const timer of this.#timers) clearInterval(timer);
+    this.files.close();
     this.peer.leave();
     this.driver.close();
     this.#endScreen();

@@ -10,6 +10,10 @@ export class Panel {
   /** @type {"chat" | "people" | null} */ shown = null;
   onchange = () => {};
   /** @type {(text: string) => void} */ onsend = () => {};
+  /** @type {(files: File[]) => void} */ onfiles = () => {};
+  /** What is to be done when an entry is taken away. @type {WeakMap<Element, () => void>} */ #onremove = new WeakMap();
+
+  #atEnd = true;
 
   constructor() {
     this.messages = h("ol.messages", { role: "log", "aria-live": "polite", "aria-label": "Messages" });
@@ -18,11 +22,28 @@ export class Panel {
       if (e.key === "Enter" && !e.shiftKey && !e.isComposing) { e.preventDefault(); this.#send(); }
     });
     this.input.addEventListener("input", () => this.#grow());
+    this.input.addEventListener("paste", (/** @type {ClipboardEvent} */ e) => {
+      const files = [...(e.clipboardData?.files ?? [])];
+      if (!files.length || e.clipboardData?.types.includes("text/plain")) return;
+      e.preventDefault();
+      this.onfiles(files);
+    });
+    this.chooser = h("input", { type: "file", multiple: true, hidden: true, onchange: () => {
+      this.onfiles([...this.chooser.files]);
+      this.chooser.value = "";
+    } });
+    this.attach = h("button.round.plain.attach", { type: "button", onclick: () => this.chooser.click() }, icon("attach"));
     this.empty = h("p.empty", {}, "Messages go to whoever is in the room now. Nothing is kept.");
     this.chat = h("section.chat", {},
       h("div.scroll", {}, this.empty, this.messages),
-      h("form.compose", { onsubmit: (/** @type {Event} */ e) => { e.preventDefault(); this.#send(); } }, this.input,
+      h("form.compose", { onsubmit: (/** @type {Event} */ e) => { e.preventDefault(); this.#send(); } }, this.attach, this.chooser, this.input,
         h("button.round.send", { "aria-label": "Send", title: "Send" }, icon("send"))));
+    // Pictures come later than their entry: whoever looks at the end goes on doing so.
+    new ResizeObserver(() => { if (this.#atEnd) this.#toEnd(); }).observe(this.messages);
+    this.messages.parentElement.addEventListener("scroll", () => {
+      const { scrollTop, scrollHeight, clientHeight } = this.messages.parentElement;
+      this.#atEnd = scrollHeight - scrollTop - clientHeight < 40;
+    }, { passive: true });
     this.list = h("ul.people");
     this.people = h("section.list", {}, this.list);
     this.title = h("h2");
@@ -63,22 +84,44 @@ export class Panel {
   #toEnd() {
     const scroll = /** @type {HTMLElement} */ (this.messages.parentElement);
     scroll.scrollTop = scroll.scrollHeight;
+    this.#atEnd = true;
+  }
+
+  /** @param {string} obstacle why no file can be sent, or "" @param {string} title */
+  attachable(obstacle, title) {
+    this.attach.disabled = obstacle !== "";
+    this.attach.title = obstacle || title;
+    this.attach.setAttribute("aria-label", obstacle ? `Send files. ${obstacle}` : title);
   }
 
   /** @param {{from: string, name: string, text: string, time: number, own?: boolean}} message */
-  add({ from, name, text, time, own = false }) {
+  add({ text, ...head }) { this.#entry(head, h("p", {}, ...linked(text.slice(0, MAX_TEXT)))); }
+
+  /** @param {{from: string, name: string, time: number, own?: boolean}} head @param {HTMLElement} card @param {() => void} [onremove] */
+  addFile(head, card, onremove) {
+    const item = this.#entry(head, card);
+    if (onremove) this.#onremove.set(item, onremove);
+  }
+
+  /** @param {{from: string, name: string, time: number, own?: boolean}} head @param {HTMLElement} content */
+  #entry({ from, name, time, own = false }, content) {
     this.empty.hidden = true;
     const when = new Date(Number.isFinite(time) ? time : Date.now());
     const follows = this.messages.lastElementChild?.dataset.from === from;
     const item = h(`li${own ? ".own" : ""}${follows ? ".follows" : ""}`, { "data-from": from },
       !follows && h("header", {}, h("b", {}, own ? "You" : name),
         h("time", { datetime: when.toISOString() }, when.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" }))),
-      h("p", {}, ...linked(text.slice(0, MAX_TEXT))));
+      content);
     item.style.setProperty("--hue", String(hueOf(from)));
     this.messages.append(item);
-    while (this.messages.childElementCount > MAX_MESSAGES) this.messages.firstElementChild.remove();
+    while (this.messages.childElementCount > MAX_MESSAGES) {
+      const first = this.messages.firstElementChild;
+      this.#onremove.get(first)?.();
+      first.remove();
+    }
     if (this.shown === "chat") this.#toEnd();
     else if (!own) { this.unread++; this.onchange(); }
+    return item;
   }
 
   /** @param {{id: string, name: string, own: boolean, detail: string, muted: boolean, camera: boolean}[]} people */

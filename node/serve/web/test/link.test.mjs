@@ -39,7 +39,7 @@ function scene(polite) {
   const gone = [];
   const errors = [];
   const host = {
-    signal: async () => {}, publications: () => [], metadata: () => null, changed() {}, control() {},
+    signal: async () => {}, publications: () => [], channels: () => [], metadata: () => null, changed() {}, control() {},
     gone: (_, failed) => gone.push(failed), held: ({ pc }) => {
       const fits = (c) => pc.remoteDescription.sdp.includes(`:${c.usernameFragment}\r`);
       const taken = held.filter(fits);
