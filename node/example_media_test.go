@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/pion/rtp"
 	"github.com/pion/webrtc/v4/pkg/media/ivfwriter"
@@ -43,7 +44,11 @@ func ExamplePeer_Publish() {
 	viewer := lobby.peer("viewer")
 	defer viewer.Close()
 	seen := make(chan string)
-	viewer.OnTrack(func(e node.TrackEvent) { seen <- fmt.Sprint(e.Label, " has ", e.Track.Kind()) })
+	viewer.OnTrack(func(e node.TrackEvent) {
+		if e.Added {
+			seen <- fmt.Sprint(e.Label, " has ", e.Track.Kind())
+		}
+	})
 	if err := viewer.Join(ctx, "lobby"); err != nil {
 		log.Fatal(err)
 	}
@@ -95,7 +100,7 @@ func Example_recorder() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	rec := &recording{file: out, left: 200, done: make(chan struct{})}
+	rec := &recording{file: out, left: 120, done: make(chan struct{})}
 	recorder := lobby.peer("recorder")
 	defer recorder.Close()
 	if err := recorder.Attach("record", node.AddonFunc(func(s *node.Scope) error {
@@ -103,6 +108,7 @@ func Example_recorder() {
 			if t.Codec().Name != codec.VP8 {
 				return nil
 			}
+			t.RequestKeyframe(time.Now()) // to begin with
 			return rec
 		})
 	})); err != nil {
@@ -138,6 +144,6 @@ func Example_recorder() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println("recorded more than 10 kB:", info.Size() > 10_000)
-	// Output: recorded more than 10 kB: true
+	fmt.Println("recorded more than 3 kB:", info.Size() > 3_000)
+	// Output: recorded more than 3 kB: true
 }

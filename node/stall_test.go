@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,18 +20,18 @@ func TestStalledReader(t *testing.T) {
 		w := newWorld(t)
 		defer w.close()
 		a, b := w.peer(Config{}, false), w.peer(Config{}, false)
-		texts, stalled := 0, make(chan error, 1)
-		var held int64
+		var texts, held atomic.Int64
+		stalled := make(chan error, 1)
 		b.OnMessage(func(e ChannelEvent) {
 			if e.Channel.Label() == "chat" {
 				if _, err := e.Message.Text(context.Background(), 0); err == nil {
-					texts++
+					texts.Add(1)
 				}
 				return
 			}
 			_, _ = io.CopyN(io.Discard, e.Message, 1000)
 			<-time.After(time.Minute)
-			held = e.Message.Received()
+			held.Store(e.Message.Received())
 			_, err := io.Copy(io.Discard, e.Message)
 			stalled <- err
 		})
@@ -62,8 +63,8 @@ func TestStalledReader(t *testing.T) {
 		if err := <-sent; !errors.Is(err, channel.ErrStalled) && !errors.Is(err, channel.ErrAborted) {
 			t.Errorf("sender: %v", err)
 		}
-		if texts != 60 || held > 2*channel.DefaultWindow {
-			t.Errorf("%d texts of 60, %d bytes held", texts, held)
+		if n, h := texts.Load(), held.Load(); n != 60 || h > 2*channel.DefaultWindow {
+			t.Errorf("%d texts of 60, %d bytes held", n, h)
 		}
 	})
 }

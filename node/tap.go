@@ -17,6 +17,7 @@ type TapFunc func(peer, label string, t *publish.Track) publish.Sink
 // published in the room and reaches this node, the Peer's own included, now and
 // later, some 20 ms after it began; the sink that it returns gets every packet
 // from then on, on the track's goroutine, and must not block, keep or change it.
+// A video sink that needs a key picture to begin with asks the track for one.
 // A sink that panics gets no more. If the sink has a Close method that is called
 // when the track ends, leaves, or the addon is detached. Nothing is chosen
 // outside a room.
