@@ -32,6 +32,7 @@ type Error struct {
 	Err     error  // a sentinel such as ErrTooLarge, or nil
 }
 
+// Error implements error.
 func (e *Error) Error() string {
 	var b strings.Builder
 	b.WriteString("sdp: ")
