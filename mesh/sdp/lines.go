@@ -24,7 +24,7 @@ const (
 // beyond a bound.
 var ErrTooLarge = errors.New("too large")
 
-// A Error says where a description is malformed.
+// Error says where a description is malformed.
 type Error struct {
 	Line    int    // counted from 1; 0 if it is about a whole section
 	Section int    // index of the m-line; -1 before the first
