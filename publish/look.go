@@ -14,6 +14,10 @@ type Info struct {
 	// NoParameters says of a Keyframe of H264 that it has no parameter sets: they
 	// are in a packet before, or the decoder was told of them elsewhere.
 	NoParameters bool
+
+	// Width and Height are the picture's, in pixels, where a Keyframe says them:
+	// VP8, and H264 with its parameter sets. 0: not said.
+	Width, Height uint16
 }
 
 // Look reads the codec's payload header. It never fails: what is cut short or
@@ -85,7 +89,12 @@ func lookVP8(b []byte) Info {
 	if len(b) <= n || first&s == 0 || first&pid != 0 {
 		return Info{}
 	}
-	return Info{FrameStart: true, Keyframe: b[n]&0x01 == 0} // P bit, inverse key flag
+	info := Info{FrameStart: true, Keyframe: b[n]&0x01 == 0} // P bit, inverse key flag
+	if b = b[n:]; info.Keyframe && len(b) >= 10 && b[3] == 0x9d && b[4] == 0x01 && b[5] == 0x2a {
+		// RFC 6386 section 9.1: 14 bits each, the upper two ask to scale.
+		info.Width, info.Height = (uint16(b[7])<<8|uint16(b[6]))&0x3fff, (uint16(b[9])<<8|uint16(b[8]))&0x3fff
+	}
+	return info
 }
 
 // lookVP9 reads the payload descriptor of RFC 9628 section 4.2.
@@ -151,7 +160,18 @@ func lookH264(b []byte) Info {
 		}
 		return lookNAL(b[1]&0x1f, b[2])
 	default:
-		return lookNAL(t, b[1])
+		info := lookNAL(t, b[1])
+		if t == nalSPS {
+			info.measure(b)
+		}
+		return info
+	}
+}
+
+// measure takes the picture's size from a sequence parameter set.
+func (i *Info) measure(nal []byte) {
+	if s, ok := ParseSPS(nal); ok {
+		i.Width, i.Height = uint16(s.Width), uint16(s.Height)
 	}
 }
 
@@ -186,6 +206,9 @@ func lookSTAPA(b []byte) (info Info) {
 		}
 		if size >= 2 {
 			unit := lookNAL(b[0]&0x1f, b[1])
+			if b[0]&0x1f == nalSPS {
+				info.measure(b[:size])
+			}
 			info.Keyframe = info.Keyframe || unit.Keyframe
 			parameters = parameters || unit.Keyframe && !unit.NoParameters
 			info.FrameStart = info.FrameStart || unit.FrameStart && (first || unit.Keyframe)

@@ -8,6 +8,7 @@ import (
 	"io"
 
 	"github.com/weft-rtc/weft/interceptors/codec"
+	"github.com/weft-rtc/weft/publish"
 )
 
 // NAL unit types (H.264 table 7-1) that matter here.
@@ -211,15 +212,15 @@ func (a *annexB) add(nal []byte, picture bool) bool {
 	case nalSPS, nalPPS:
 		a.parameterSets[kind-nalSPS]++
 		a.oddOrder = a.oddOrder || picture
-		if s, ok := parseSPS(nal); ok && kind == nalSPS && a.format.Name == "" {
-			a.format = withParam(codec.H264, "profile-level-id", s.profileLevelID())
-			if s.rate != 0 {
-				a.rate, a.scale = s.rate, s.scale
+		if s, ok := publish.ParseSPS(nal); ok && kind == nalSPS && a.format.Name == "" {
+			a.format = withParam(codec.H264, "profile-level-id", s.ProfileLevelID())
+			if s.Rate != 0 {
+				a.rate, a.scale = s.Rate, s.Scale
 			}
 		}
 	case nalSlice, nalIDR, nalPartitionA:
 		picture = true
-		a.bidirectional = a.bidirectional || kind == nalSlice && isB(nal)
+		a.bidirectional = a.bidirectional || kind == nalSlice && publish.IsBSlice(nal)
 	}
 	a.unit = append(append(a.unit, 0, 0, 0, 1), nal...)
 	return picture
@@ -234,11 +235,4 @@ func (a *annexB) timed() frame {
 	}
 	a.number++
 	return f
-}
-
-// isB reads slice_type (H.264 section 7.3.3 and table 7-6).
-func isB(nal []byte) bool {
-	b := newBitReader(nal[1:min(len(nal), 16)])
-	b.ue() // first_mb_in_slice
-	return b.ue()%5 == 1 && !b.failed
 }

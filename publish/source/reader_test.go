@@ -13,6 +13,8 @@ import (
 
 	"github.com/pion/rtp"
 	"github.com/pion/rtp/codecs"
+
+	"github.com/weft-rtc/weft/publish"
 )
 
 // ivfFrameAt returns where the n-th frame of an IVF file begins.
@@ -184,12 +186,12 @@ func TestSPS(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, ok := parseSPS(nal)
-		if ok != (c.id != "") || ok && s.profileLevelID() != c.id || s.rate != c.rate || s.scale != c.scale {
+		s, ok := publish.ParseSPS(nal)
+		if ok != (c.id != "") || ok && s.ProfileLevelID() != c.id || s.Rate != c.rate || s.Scale != c.scale {
 			t.Errorf("%s: %+v %v", c.name, s, ok)
 		}
 		for cut := range nal {
-			parseSPS(nal[:cut])
+			publish.ParseSPS(nal[:cut])
 		}
 	}
 }

@@ -1,28 +1,35 @@
-package source
+package publish
 
 import "fmt"
 
-// spsInfo is what a sequence parameter set says about what a track needs.
-type spsInfo struct {
-	profile, constraints, level byte
-	rate, scale                 uint64 // frames per scale seconds; 0: not said
+// maxFrameRate bounds the frame rate that a sequence parameter set is believed.
+const maxFrameRate = 240
+
+// SPS is what a sequence parameter set of H264 says about what a track needs.
+type SPS struct {
+	Profile, Constraints, Level byte
+	Width, Height               int    // of the picture in pixels; 0: not readable
+	Rate, Scale                 uint64 // frames per Scale seconds; 0: not said
 }
 
-// profileLevelID is the parameter of RFC 6184 section 8.1.
-func (s spsInfo) profileLevelID() string {
-	return fmt.Sprintf("%02x%02x%02x", s.profile, s.constraints, s.level)
+// ProfileLevelID is the parameter of RFC 6184 section 8.1.
+func (s SPS) ProfileLevelID() string {
+	return fmt.Sprintf("%02x%02x%02x", s.Profile, s.Constraints, s.Level)
 }
 
-// parseSPS reads a NAL unit of type 7 (H.264 section 7.3.2.1.1 and, for the
+// ParseSPS reads a NAL unit of type 7 (H.264 section 7.3.2.1.1 and, for the
 // frame rate, annex E.1.1). It is ok when profile and level are there; a rate
 // that is cut short or not within 1 and 240 is left at 0.
-func parseSPS(nal []byte) (s spsInfo, ok bool) {
+func ParseSPS(nal []byte) (s SPS, ok bool) {
 	if len(nal) < 5 || nal[0]&31 != nalSPS {
 		return s, false
 	}
-	s.profile, s.constraints, s.level = nal[1], nal[2], nal[3]
-	b := newBitReader(nal[4:min(len(nal), 1024)])
-	if !b.skipToVUI(s.profile) {
+	s.Profile, s.Constraints, s.Level = nal[1], nal[2], nal[3]
+	var room [256]byte // real ones have some 30 bytes
+	b := bitReader{b: unescape(room[:0], nal[4:min(len(nal), len(room))])}
+	b.skipToSize(s.Profile)
+	s.Width, s.Height = b.size()
+	if b.u(1) == 0 || b.failed { // vui_parameters_present_flag
 		return s, true
 	}
 	b.skipVUIToTiming()
@@ -35,16 +42,27 @@ func parseSPS(nal []byte) (s spsInfo, ok bool) {
 	if tick == 0 || b.failed || scale < 2*tick || scale > maxFrameRate*2*tick {
 		return s, true
 	}
-	s.rate, s.scale = scale, 2*tick
-	if s.scale > 1<<32-1 {
-		s.rate, s.scale = s.rate/2, tick
+	s.Rate, s.Scale = scale, 2*tick
+	if s.Scale > 1<<32-1 {
+		s.Rate, s.Scale = s.Rate/2, tick
 	}
 	return s, true
 }
 
-// skipToVUI reads from seq_parameter_set_id to vui_parameters_present_flag and
-// returns the latter.
-func (b *bitReader) skipToVUI(profile byte) bool {
+// IsBSlice reads the slice_type of a NAL unit that is a slice (H.264 section
+// 7.3.3 and table 7-6).
+func IsBSlice(nal []byte) bool {
+	if len(nal) < 2 {
+		return false
+	}
+	var room [16]byte
+	b := bitReader{b: unescape(room[:0], nal[1:min(len(nal), len(room))])}
+	b.ue() // first_mb_in_slice
+	return b.ue()%5 == 1 && !b.failed
+}
+
+// skipToSize reads from seq_parameter_set_id to the width.
+func (b *bitReader) skipToSize(profile byte) {
 	b.ue() // seq_parameter_set_id
 	switch profile {
 	case 100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135:
@@ -64,18 +82,27 @@ func (b *bitReader) skipToVUI(profile byte) bool {
 	}
 	b.ue() // max_num_ref_frames
 	b.u(1)
-	b.ue() // width
-	b.ue() // height
-	if b.u(1) == 0 {
-		b.u(1) // mb_adaptive_frame_field_flag
+}
+
+// size reads the picture's size, in macroblocks of 16 pixels less what is cut
+// off. The cut is counted as of 4:2:0, which all browsers send.
+func (b *bitReader) size() (width, height int) {
+	w, h := int(b.ue())+1, int(b.ue())+1
+	fields := 1
+	if b.u(1) == 0 { // frame_mbs_only_flag
+		b.u(1)
+		fields = 2
 	}
-	b.u(1)           // direct_8x8_inference_flag
+	b.u(1) // direct_8x8_inference_flag
+	w, h = 16*w, 16*h*fields
 	if b.u(1) == 1 { // frame_cropping_flag
-		for range 4 {
-			b.ue()
-		}
+		w -= 2 * int(b.ue()+b.ue())
+		h -= 2 * fields * int(b.ue()+b.ue())
 	}
-	return b.u(1) == 1 && !b.failed
+	if b.failed || w <= 0 || h <= 0 || w > 1<<14 || h > 1<<14 {
+		return 0, 0
+	}
+	return w, h
 }
 
 func (b *bitReader) skipHighProfile() {
@@ -129,16 +156,16 @@ func (b *bitReader) skipVUIToTiming() {
 	}
 }
 
-// bitReader reads the bits of a NAL unit, leaving out the emulation prevention
-// bytes (H.264 section 7.4.1). Past the end it reads zeros and has failed.
+// bitReader reads bits. Past the end it reads zeros and has failed.
 type bitReader struct {
 	b      []byte
 	bit    int
 	failed bool
 }
 
-func newBitReader(nal []byte) *bitReader {
-	b := make([]byte, 0, len(nal))
+// unescape appends a NAL unit to b without its emulation prevention bytes (H.264
+// section 7.4.1).
+func unescape(b, nal []byte) []byte {
 	zeros := 0
 	for _, c := range nal {
 		if zeros >= 2 && c == 3 {
@@ -152,7 +179,7 @@ func newBitReader(nal []byte) *bitReader {
 		}
 		b = append(b, c)
 	}
-	return &bitReader{b: b}
+	return b
 }
 
 // u reads n bits, at most 32.
