@@ -22,6 +22,9 @@ type Clock struct {
 	RTP     uint32    // the track's timestamp at that time
 	Arrival time.Time // when the node learnt the pair: the local end of it
 	Rate    uint32    // Hz
+
+	// Reported: NTP is the publisher's own.
+	Reported bool
 }
 
 // At moves the pair to now. Pure.
@@ -59,9 +62,9 @@ func (c *clock) packet(ts uint32, arrival time.Time) {
 
 // report learns from a sender report.
 func (c *clock) report(ntp uint64, rtp uint32, arrival time.Time) {
-	c.any, c.reported = true, true
+	c.any, c.reported, c.pair.Reported = true, true, true
 	c.pair.NTP, c.pair.RTP, c.pair.Arrival = ntp, rtp, arrival
 }
 
 // reset forgets: the publisher's timestamps have moved.
-func (c *clock) reset() { c.any, c.reported = false, false }
+func (c *clock) reset() { c.any, c.reported, c.pair.Reported = false, false, false }

@@ -113,7 +113,7 @@ func (f *Forwarder) planResend(seq uint16, now time.Time) *parcel {
 		return nil
 	}
 	out := f.parcel()
-	p, ok := f.in.track.Lookup(e.index, out.room()[osnSize:])
+	p, ok := e.layer.Lookup(e.index, out.room()[osnSize:])
 	if !ok {
 		f.stats.Unanswered++
 		f.give(out)
@@ -166,7 +166,7 @@ func (f *Forwarder) handleKeyframeRequest(now time.Time) {
 		f.mu.Unlock()
 		return
 	}
-	track := f.in.track
+	track := f.in.layer
 	if !track.Requestable() && f.phase == live && f.video() && now.Sub(f.replayed) >= replayInterval {
 		if _, ok := track.LastKeyframe(); ok {
 			f.phase = waiting

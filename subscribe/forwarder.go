@@ -58,15 +58,21 @@ type Forwarder struct {
 	cname         string
 	log           *slog.Logger
 
-	mu       sync.Mutex // guards all below; never held over a write
-	in       *input     // the track's sink; nil: no track
-	writer   Writer     // nil: not bound
-	payload  Payload
-	sameFrom int64 // numbers below went out before the last Bind
-	muted    DropReason
-	paused   bool
-	closed   bool
-	phase    phase
+	mu          sync.Mutex     // guards all below; never held over a write
+	track       *publish.Track // nil: no track
+	in          *input         // the sink of the layer that is forwarded; nil: no track
+	coming      *input         // of the layer to change to at its next key picture; nil: none
+	comingSince time.Time
+	avoid       *publish.Layer // it did not bring one
+	avoidUntil  time.Time
+	wish        Wish
+	writer      Writer // nil: not bound
+	payload     Payload
+	sameFrom    int64 // numbers below went out before the last Bind
+	muted       DropReason
+	paused      bool
+	closed      bool
+	phase       phase
 
 	out      outgoing
 	times    times
@@ -83,11 +89,11 @@ type Forwarder struct {
 	free    *parcel // not in use
 }
 
-// input is the sink that a forwarder adds to a track: a packet that an earlier
-// track still has under way is told apart by it.
+// input is the sink that a forwarder adds to a layer of a track: a packet that an
+// earlier one still has under way is told apart by it.
 type input struct {
 	f     *Forwarder
-	track *publish.Track
+	layer *publish.Layer
 }
 
 // WritePacket implements publish.Sink.
@@ -158,24 +164,26 @@ func (f *Forwarder) setPaused(paused bool) {
 // The new track must have the codec that was negotiated. Nil: nothing is sent.
 func (f *Forwarder) SetTrack(t *publish.Track) {
 	f.mu.Lock()
-	old := f.in
-	if f.closed || old == nil && t == nil || old != nil && old.track == t {
+	if f.closed || f.track == t {
 		f.mu.Unlock()
 		return
 	}
-	f.in, f.phase = nil, waiting
+	olds := [...]*input{f.in, f.coming}
+	f.track, f.in, f.coming, f.phase = t, nil, nil, waiting
 	if t != nil {
-		f.in = &input{f: f, track: t}
+		f.in = f.enter(t.Layer)
 		f.takeOver(t)
 	}
 	in := f.in
 	f.mu.Unlock()
 
-	if old != nil {
-		old.track.Remove(old)
+	for _, old := range olds {
+		if old != nil {
+			old.layer.Remove(old)
+		}
 	}
 	if in != nil {
-		t.Add(in)
+		in.layer.Add(in)
 		f.dropOutdated(in)
 	}
 }
@@ -194,14 +202,14 @@ func (f *Forwarder) takeOver(t *publish.Track) {
 	f.times.rebase = true
 }
 
-// dropOutdated takes in from its track again if another SetTrack or Close came
-// in between.
+// dropOutdated takes in from its layer again if another SetTrack, Close or change
+// of layers came in between.
 func (f *Forwarder) dropOutdated(in *input) {
 	f.mu.Lock()
-	outdated := f.in != in
+	outdated := f.in != in && f.coming != in
 	f.mu.Unlock()
 	if outdated {
-		in.track.Remove(in)
+		in.layer.Remove(in)
 	}
 }
 
@@ -209,10 +217,7 @@ func (f *Forwarder) dropOutdated(in *input) {
 func (f *Forwarder) Track() *publish.Track {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.in == nil {
-		return nil
-	}
-	return f.in.track
+	return f.track
 }
 
 // Stats are a forwarder's counters, and what its subscriber last reported.
@@ -225,6 +230,7 @@ type Stats struct {
 	KeyframeRequests     uint64        // PLI and FIR
 	Replays              uint64        // times that a kept group of pictures was sent
 	Replayed             uint64        // packets of these
+	Switches             uint64        // changes from one layer to another
 	Muted                DropReason    // why nothing is sent now; ReasonNone if it is
 	RTT                  time.Duration // smoothed; 0: unknown
 	FractionLost         float64       // 0 to 1, of the last receiver report
@@ -244,7 +250,7 @@ func (f *Forwarder) Stats() Stats {
 	return s
 }
 
-func (f *Forwarder) video() bool { return f.in != nil && f.in.track.Kind() == codec.Video }
+func (f *Forwarder) video() bool { return f.in != nil && f.track.Kind() == codec.Video }
 
 // refusal says why no packet at all is sent now. Callers hold mu.
 func (f *Forwarder) refusal() DropReason {
@@ -265,11 +271,13 @@ func (f *Forwarder) refusal() DropReason {
 // written. Idempotent; it does not wait.
 func (f *Forwarder) Close() {
 	f.mu.Lock()
-	in := f.in
-	f.in, f.writer, f.closed, f.phase = nil, nil, true, waiting
+	olds := [...]*input{f.in, f.coming}
+	f.track, f.in, f.coming, f.writer, f.closed, f.phase = nil, nil, nil, nil, true, waiting
 	f.out.ring = nil
 	f.mu.Unlock()
-	if in != nil {
-		in.track.Remove(in)
+	for _, old := range olds {
+		if old != nil {
+			old.layer.Remove(old)
+		}
 	}
 }

@@ -195,7 +195,7 @@ func TestOutgoingModel(t *testing.T) {
 	for seed := range uint64(50) {
 		rng := rand.New(rand.NewPCG(seed, 3))
 		o := newOutgoing(128)
-		o.begin(1000)
+		o.begin(nil, 1000)
 		place, start := map[int64]int64{}, o.next // index -> number, of packets and holes
 		high := int64(999)
 		for range 2000 {
@@ -238,7 +238,7 @@ func TestOutgoingModel(t *testing.T) {
 
 func TestOutgoingGivesUpOnHugeGaps(t *testing.T) {
 	o := newOutgoing(1024)
-	o.begin(10)
+	o.begin(nil, 10)
 	a, _, _ := o.take(10)
 	b, _, _ := o.take(10 + 513)
 	c, _, _ := o.take(10 + 513 + 100_000)

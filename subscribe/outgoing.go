@@ -1,17 +1,22 @@
 package subscribe
 
-import "math/rand/v2"
+import (
+	"math/rand/v2"
 
-// Sizes of the ring of outgoing numbers: 16 kB for video, as far back as a
+	"github.com/weft-rtc/weft/publish"
+)
+
+// Sizes of the ring of outgoing numbers: 24 kB for video, as far back as a
 // track's history goes; for audio 128 numbers are 2.5 s.
 const (
 	videoRing = 1024
 	audioRing = 128
 )
 
-// entry is what stands behind one outgoing sequence number. 16 bytes.
+// entry is what stands behind one outgoing sequence number. 24 bytes.
 type entry struct {
-	index int64  // the track's number
+	index int64 // the layer's number
+	layer *publish.Layer
 	ts    uint32 // outgoing timestamp
 	sent  uint32 // neverSent, sentOnce, or when it was sent again, see stamp
 }
@@ -26,12 +31,13 @@ const (
 // subscriber knows of the loss and the packet still has its place when it is
 // repaired. It is not safe for concurrent use.
 type outgoing struct {
-	size   int     // of the ring, a power of two
-	ring   []entry // made when the first run begins
-	next   int64   // the next number; its low 16 bits go on the wire
-	floor  int64   // numbers below belong to another track
-	run    int64   // number at which the present run began; indexes rise within it
-	expect int64   // the next index of the run
+	size   int            // of the ring, a power of two
+	ring   []entry        // made when the first run begins
+	next   int64          // the next number; its low 16 bits go on the wire
+	floor  int64          // numbers below belong to another track
+	run    int64          // number at which the present run began; indexes rise within it
+	expect int64          // the next index of the run
+	layer  *publish.Layer // of the run
 }
 
 // newOutgoing starts at a random number. RFC 3711 section 3.3.1 wants the first
@@ -46,12 +52,13 @@ func (o *outgoing) at(number int64) *entry { return &o.ring[number&int64(len(o.r
 // lowest is the oldest number that the ring still holds.
 func (o *outgoing) lowest() int64 { return max(o.floor, o.next-int64(len(o.ring))) }
 
-// begin starts a run at index, which need not have to do with those before.
-func (o *outgoing) begin(index int64) {
+// begin starts a run at an index of a layer, which need not have to do with those
+// before.
+func (o *outgoing) begin(layer *publish.Layer, index int64) {
 	if o.ring == nil {
 		o.ring = make([]entry, o.size)
 	}
-	o.run, o.expect = o.next, index
+	o.run, o.expect, o.layer = o.next, index, layer
 }
 
 // newTrack forgets what earlier numbers stood for.
@@ -66,7 +73,7 @@ func (o *outgoing) take(index int64) (number int64, late, ok bool) {
 	}
 	o.holes(index)
 	number = o.next
-	*o.at(number) = entry{index: index}
+	*o.at(number) = entry{index: index, layer: o.layer}
 	o.next++
 	o.expect = index + 1
 	return number, false, true
@@ -91,7 +98,7 @@ func (o *outgoing) holes(index int64) {
 		o.expect = index - 1
 	}
 	for ; o.expect < index; o.expect++ {
-		*o.at(o.next) = entry{index: o.expect}
+		*o.at(o.next) = entry{index: o.expect, layer: o.layer}
 		o.next++
 	}
 }

@@ -31,14 +31,16 @@ func (f *Forwarder) Tick(now time.Time) {
 		f.mu.Unlock()
 		return
 	}
+	m := f.decide(now)
 	in, wantKey := f.in, false
 	if f.phase == waiting && f.video() {
 		wantKey = f.start(nil, now)
 	}
 	replay := f.phase == replaying
 	f.mu.Unlock()
+	f.move(m, now)
 	if wantKey {
-		in.track.RequestKeyframe(now)
+		in.layer.RequestKeyframe(now)
 	}
 	if replay {
 		f.drip(now, dripPackets)
@@ -73,7 +75,7 @@ func (f *Forwarder) drip(now time.Time, limit int) {
 func (f *Forwarder) next(more bool, now time.Time) *parcel {
 	out := f.parcel()
 	for f.phase == replaying && f.refusal() == ReasonNone {
-		track := f.in.track
+		track := f.in.layer
 		newest, newestTS, ok := track.Newest()
 		switch {
 		case !ok || f.cursor <= newest-int64(track.Window()):
@@ -95,7 +97,7 @@ func (f *Forwarder) next(more bool, now time.Time) *parcel {
 
 // replayOne moves the cursor over one packet, and reports whether it is to be
 // sent. Callers hold mu.
-func (f *Forwarder) replayOne(track *publish.Track, newestTS uint32, now time.Time, out *parcel) bool {
+func (f *Forwarder) replayOne(track *publish.Layer, newestTS uint32, now time.Time, out *parcel) bool {
 	if f.boundary {
 		if key, ok := track.LastKeyframe(); ok && key > f.cursor {
 			f.stats.Drops[ReasonSkipped] += uint64(key - f.cursor)

@@ -39,7 +39,7 @@ func (f *Forwarder) Report(now time.Time) []rtcp.Packet {
 	if f.refusal() != ReasonNone || f.in == nil || f.phase == waiting || f.times.rebase || f.stats.Packets == 0 {
 		return nil
 	}
-	clock, ok := f.in.track.Clock()
+	clock, ok := f.in.layer.Clock()
 	if !ok {
 		return nil
 	}

@@ -58,6 +58,10 @@ func (f *Forwarder) send(p *parcel) {
 // receive takes a packet on the publisher's goroutine.
 func (f *Forwarder) receive(in *input, p *publish.Packet) {
 	f.mu.Lock()
+	if in == f.coming && in != nil {
+		f.receiveNext(p)
+		return
+	}
 	if in != f.in {
 		f.mu.Unlock() // the track before still had it under way
 		return
@@ -78,13 +82,27 @@ func (f *Forwarder) receive(in *input, p *publish.Packet) {
 	case f.phase == replaying && p.Index >= f.out.expect:
 		f.cursor = min(f.cursor, p.Index) // the cursor may have passed its hole
 		f.mu.Unlock()
-		f.drip(p.Arrival, max(in.track.Extra(dripPackets), minDrip))
+		f.drip(p.Arrival, max(in.layer.Extra(dripPackets), minDrip))
 	default:
 		f.forward(p)
 	}
 	if wantKey {
-		in.track.RequestKeyframe(p.Arrival)
+		in.layer.RequestKeyframe(p.Arrival)
 	}
+}
+
+// receiveNext takes a packet of the layer that is to come, of which only the
+// beginning of a key picture is of use. It is called with mu held and gives it
+// back.
+func (f *Forwarder) receiveNext(p *publish.Packet) {
+	newest, _, _ := f.coming.layer.Newest()
+	if !p.Keyframe || p.Index != newest || f.refusal() != ReasonNone {
+		f.mu.Unlock()
+		return
+	}
+	left := f.change(p)
+	f.forward(p)
+	left.layer.Remove(left)
 }
 
 // forward sends a live packet, or one that fills a hole. It is called with mu
@@ -108,19 +126,19 @@ func (f *Forwarder) forward(p *publish.Packet) {
 // at the last one that the history has whole. p is nil on a tick. wantKey says
 // that the publisher should be asked for a key picture. Callers hold mu.
 func (f *Forwarder) start(p *publish.Packet, now time.Time) (wantKey bool) {
-	newest, ts, _ := f.in.track.Newest()
+	newest, ts, _ := f.in.layer.Newest()
 	if p != nil && p.Keyframe && p.Index == newest { // not one that was repaired
 		f.times.anchor(p.Timestamp, now)
-		f.out.begin(p.Index)
+		f.out.begin(f.in.layer, p.Index)
 		f.phase, f.liveFrom = live, p.Index
 		return false
 	}
-	key, ok := f.in.track.LastKeyframe()
+	key, ok := f.in.layer.LastKeyframe()
 	if !ok {
 		return f.video()
 	}
 	f.times.anchor(ts, now)
-	f.out.begin(key)
+	f.out.begin(f.in.layer, key)
 	f.phase, f.cursor, f.boundary = replaying, key, false
 	f.liveFrom = newest + 1 // moved on until the end of the replay
 	f.stats.Replays++
@@ -172,7 +190,7 @@ func (f *Forwarder) neighbourTime(number int64, p *publish.Packet) (uint32, bool
 		if e.sent == neverSent {
 			continue
 		}
-		if q, ok := f.in.track.Peek(e.index); ok && q.Timestamp == p.Timestamp {
+		if q, ok := e.layer.Peek(e.index); ok && q.Timestamp == p.Timestamp {
 			return e.ts, true
 		}
 	}

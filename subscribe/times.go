@@ -3,6 +3,8 @@ package subscribe
 import (
 	"math/rand/v2"
 	"time"
+
+	"github.com/weft-rtc/weft/publish"
 )
 
 // times rewrites timestamps. A track's timestamps are moved by one offset; those
@@ -33,6 +35,37 @@ func (t *times) anchor(ts uint32, now time.Time) {
 	}
 	passed := now.Sub(t.lastAt).Seconds() * float64(t.rate)
 	t.offset = t.last + uint32(int64(max(passed, 1))) - ts
+}
+
+// change fits the offset to another layer of the same source, which goes on with
+// p. Where the publisher has reported on both, p gets the timestamp that it would
+// have had in the old layer, so that pictures do not jump against the sound; else
+// what the arrival asks for.
+func (t *times) change(from, to *publish.Layer, p *publish.Packet) {
+	if !t.any {
+		return
+	}
+	passed := int64(max(p.Arrival.Sub(t.lastAt).Seconds()*float64(t.rate), 1))
+	out := t.last + uint32(passed)
+	old, ok := from.Clock()
+	new, okNew := to.Clock()
+	if ok && okNew && old.Reported && new.Reported {
+		exact := old.RTP + t.offset + uint32(since(old.NTP, new.NTP, t.rate)) + p.Timestamp - new.RTP
+		// Reports of a publisher that lies, or has just restarted, are not believed.
+		if off := int64(int32(exact - out)); off > -int64(t.rate) && off < int64(t.rate) {
+			out = exact
+		}
+	}
+	if int32(out-t.last) <= 0 {
+		out = t.last + 1
+	}
+	t.offset = out - p.Timestamp
+}
+
+// since returns the ticks of a clock of rate Hz from one NTP time to another.
+func since(from, to uint64, rate uint32) int64 {
+	d := int64(to - from) // 32.32 fixed point seconds
+	return d>>32*int64(rate) + (d&(1<<32-1))*int64(rate)>>32
 }
 
 // live rewrites the timestamp of a live packet.
