@@ -2,6 +2,7 @@ package node
 
 import (
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -14,21 +15,28 @@ import (
 const codecHold = time.Second
 
 // inbound feeds a remote track's packets into the track that is published for
-// it. What the codec is shows with the first packet, so the publication begins
-// there. Methods of conn.RTPSink run on the connection's reading goroutine.
+// it, each simulcast layer into its own. What the codec is shows with the first
+// packet, so the publication begins there. Methods of conn.RTPSink run on the
+// connection's reading goroutines.
 type inbound struct {
 	recv  *conn.Receiver
 	began func(t *publish.Track) bool // queues the publication, on the reading goroutine; false: not now
 
-	// Owned by the reading goroutine.
+	// Owned by the goroutine that reads RTP.
 	since time.Time // of the current codec
-	rid   string    // the layer that is taken
 	owed  bool      // began has to be called again
+	count int       // tracks made so far
 
-	track atomic.Pointer[publish.Track] // current one, nil before the first packet
-	ssrc  atomic.Uint32                 // current source, for keyframe requests
-	count int                           // tracks made so far
-	done  atomic.Bool
+	track  atomic.Pointer[publish.Track] // current one, nil before the first packet
+	layers atomic.Pointer[[]*arriving]   // of the current track; replaced, never changed
+	done   atomic.Bool
+}
+
+// arriving is one layer as it comes in.
+type arriving struct {
+	rid   string
+	layer *publish.Layer
+	ssrc  atomic.Uint32 // current source, for keyframe requests and reports
 }
 
 // name is the slot of the track within its publication.
@@ -49,32 +57,61 @@ func (in *inbound) ReceiveRTP(p *conn.Incoming) {
 		}
 		t = in.begin(p)
 	}
-	if p.RID != in.rid { // one layer for now
-		return
-	}
 	if in.owed {
 		in.owed = !in.began(t)
 	}
-	if in.ssrc.Load() != p.Header.SSRC {
-		in.ssrc.Store(p.Header.SSRC)
+	l := in.layer(t, p.RID)
+	if l == nil {
+		return
 	}
-	t.WriteRTP(&p.Header, p.Payload, p.Arrival)
+	if l.ssrc.Load() != p.Header.SSRC {
+		l.ssrc.Store(p.Header.SSRC)
+	}
+	l.layer.WriteRTP(&p.Header, p.Payload, p.Arrival)
 }
 
+// layer returns the layer of that RID, made with its first packet; nil if the
+// track has too many.
+func (in *inbound) layer(t *publish.Track, rid string) *arriving {
+	all := *in.layers.Load()
+	for _, l := range all {
+		if l.rid == rid {
+			return l
+		}
+	}
+	l := &arriving{rid: rid}
+	if l.layer = t.AddLayer(publish.TrackConfig{RID: rid, KeyframeRequest: in.request(l)}); l.layer == nil {
+		return nil
+	}
+	all = append(slices.Clone(all), l)
+	in.layers.Store(&all)
+	return l
+}
+
+// request returns the function that asks the publisher for a key picture of l.
+func (in *inbound) request(l *arriving) func() {
+	return func() {
+		if ssrc := l.ssrc.Load(); ssrc != 0 {
+			in.recv.RequestKeyframe(ssrc)
+		}
+	}
+}
+
+// begin makes a track with the layer of p.
 func (in *inbound) begin(p *conn.Incoming) *publish.Track {
 	in.count++
+	l := &arriving{rid: p.RID}
+	l.ssrc.Store(p.Header.SSRC)
 	t := publish.NewTrack(publish.TrackConfig{
-		ID:    fmt.Sprint(in.recv.TrackID(), "#", in.count),
-		Kind:  in.recv.Kind(),
-		Codec: p.Codec,
-		KeyframeRequest: func() {
-			if ssrc := in.ssrc.Load(); ssrc != 0 {
-				in.recv.RequestKeyframe(ssrc)
-			}
-		},
+		ID:              fmt.Sprint(in.recv.TrackID(), "#", in.count),
+		Kind:            in.recv.Kind(),
+		Codec:           p.Codec,
+		RID:             p.RID,
+		KeyframeRequest: in.request(l),
 	})
-	in.since, in.rid = p.Arrival, p.RID
-	in.ssrc.Store(p.Header.SSRC)
+	l.layer = t.Layer
+	in.since = p.Arrival
+	in.layers.Store(&[]*arriving{l})
 	if old := in.track.Swap(t); old != nil {
 		old.Close()
 	}
@@ -84,8 +121,14 @@ func (in *inbound) begin(p *conn.Incoming) *publish.Track {
 
 // ReceiveReport takes the publisher's clock over.
 func (in *inbound) ReceiveReport(ssrc uint32, ntp uint64, rtp uint32, arrival time.Time) {
-	if t := in.track.Load(); t != nil && ssrc == in.ssrc.Load() {
-		t.Report(ntp, rtp, arrival)
+	layers := in.layers.Load()
+	if layers == nil {
+		return
+	}
+	for _, l := range *layers {
+		if l.ssrc.Load() == ssrc {
+			l.layer.Report(ntp, rtp, arrival)
+		}
 	}
 }
 

@@ -39,6 +39,8 @@ type remote struct {
 	wishes   map[channelKey]bool // channels that the link was asked to open
 	changed  chan struct{}       // closed, and made anew, when channels or state change
 
+	wants map[string]Wish // what the peer wants of streams, by wire label
+
 	behind map[string]*rosterPeer // whom this hub says it stands for, by id
 	told   role                   // our role as the peer knows it; of the loop
 
@@ -47,6 +49,7 @@ type remote struct {
 
 // subscription is one remote peer's copy of one slot of a publication.
 type subscription struct {
+	label   string // of the stream, as on the wire
 	send    sdp.Send
 	track   *publish.Track
 	forward *subscribe.Forwarder
@@ -93,6 +96,7 @@ func (r *remote) subscribe(id string, pub *publication, s slot) *subscription {
 		return sub
 	}
 	sub := &subscription{
+		label: pub.wireLabel(),
 		track: s.track,
 		send: sdp.Send{
 			ID:       id,
@@ -112,6 +116,9 @@ func (r *remote) subscribe(id string, pub *publication, s slot) *subscription {
 		CNAME:   pub.streamID,
 		Logger:  r.log.With("stream", pub.wireLabel()),
 	})
+	if w, ok := r.wants[pub.wireLabel()]; ok {
+		sub.forward.SetWish(w, time.Now())
+	}
 	r.subs[id] = sub
 	return sub
 }

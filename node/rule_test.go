@@ -87,6 +87,9 @@ func FuzzControlEvents(f *testing.F) {
 		if m, err := parseMessage(b); err == nil && len(m.Data) > maxMessage {
 			t.Errorf("message of %d bytes", len(m.Data))
 		}
+		if ws, err := parseWishes(b); err == nil && len(ws) > maxWishes {
+			t.Errorf("%d wishes", len(ws))
+		}
 		isHub(b)
 	})
 }

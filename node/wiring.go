@@ -38,6 +38,7 @@ func (p *Peer) remote(l *mesh.Link) *remote {
 		told:     p.role,
 		talk:     rate.NewLimiter(messageRate, messageBurst),
 		wishes:   map[channelKey]bool{},
+		wants:    map[string]Wish{},
 		changed:  make(chan struct{}),
 		audience: audience{id: id},
 	}
@@ -258,6 +259,11 @@ func (w *wiring) LinkEvent(l *mesh.Link, e signal.Event, payload json.RawMessage
 		var ro roster
 		if ro, err = parseRoster(payload); err == nil {
 			p.takeRoster(l, ro)
+		}
+	case signal.EventSubscribe:
+		var ws []streamWish
+		if ws, err = parseWishes(payload); err == nil {
+			p.takeWishes(l, ws, time.Now())
 		}
 	case signal.EventMessage:
 		var m message

@@ -15,11 +15,11 @@ type Event uint32
 
 // The events of the control channel, with their numbers on the wire.
 const (
-	EventSignal  Event = iota + 1 // description, candidate and labels
-	EventChannel                  // a polite peer asks for a data channel
-	EventRoster                   // who is behind a hub; known to Weft only
-	_                             // 4 is kept for subscribe: what a viewer wants of a stream
-	EventMessage                  // a short text to all, which a hub passes on; known to Weft only
+	EventSignal    Event = iota + 1 // description, candidate and labels
+	EventChannel                    // a polite peer asks for a data channel
+	EventRoster                     // who is behind a hub; known to Weft only
+	EventSubscribe                  // what a viewer wants of streams; known to Weft only
+	EventMessage                    // a short text to all, which a hub passes on; known to Weft only
 )
 
 // String returns the lower-case name of the event, or its number.
@@ -31,6 +31,8 @@ func (e Event) String() string {
 		return "channel"
 	case EventRoster:
 		return "roster"
+	case EventSubscribe:
+		return "subscribe"
 	case EventMessage:
 		return "message"
 	default:
