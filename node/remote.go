@@ -116,7 +116,7 @@ func (r *remote) subscribe(id string, pub *publication, s slot) *subscription {
 		CNAME:   pub.streamID,
 		Logger:  r.log.With("stream", pub.wireLabel()),
 	})
-	if w, ok := r.wants[pub.wireLabel()]; ok {
+	if w, ok := r.wants[sub.label]; ok && sub.send.Kind == codec.Video {
 		sub.forward.SetWish(w, time.Now())
 	}
 	r.subs[id] = sub

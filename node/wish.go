@@ -6,13 +6,15 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/weft-rtc/weft/interceptors/codec"
 	"github.com/weft-rtc/weft/mesh"
 	"github.com/weft-rtc/weft/mesh/signal"
 	"github.com/weft-rtc/weft/subscribe"
 )
 
-// Wish is what a viewer wants of a stream: a size, a layer at most, or nothing
-// for the moment. The zero value is the best there is.
+// Wish is what a viewer wants of the pictures of a stream: a size, a layer at most,
+// or nothing for the moment. The zero value is the best there is. Sound comes all
+// the time.
 type Wish = subscribe.Wish
 
 // subscribeEvent is the payload of control event 4, from a viewer to whoever sends
@@ -76,7 +78,7 @@ func (p *Peer) takeWishes(l *mesh.Link, wishes []streamWish, now time.Time) {
 			r.wants[w.Label] = wish
 		}
 		for _, sub := range r.subs {
-			if sub.label == w.Label {
+			if sub.label == w.Label && sub.send.Kind == codec.Video {
 				told = append(told, func() { sub.forward.SetWish(wish, now) })
 			}
 		}

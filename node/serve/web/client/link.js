@@ -11,7 +11,7 @@ const LATE = 1000; // ms after which a first offer without an answer is sent aga
 const MAX_BUFFERED = 1 << 20; // bytes waiting in the control channel
 
 /** @typedef {"new" | "connecting" | "connected" | "disconnected" | "failed" | "closed"} LinkState */
-/** @typedef {{label: string, wire: MediaStream, stream: MediaStream, encoding?: RTCRtpEncodingParameters}} Publication */
+/** @typedef {{label: string, wire: MediaStream, stream: MediaStream, encoding?: RTCRtpEncodingParameters, encodings?: RTCRtpEncodingParameters[]}} Publication */
 
 /**
  * What a link needs from its peer.
@@ -326,7 +326,7 @@ export class Link {
   }
 
   /** @param {Publication} publication @param {RTCRtpTransceiver[]} have */
-  #syncOne({ wire, stream, encoding }, have) {
+  #syncOne({ wire, stream, encoding, encodings }, have) {
     const missing = stream.getTracks().filter((track) => !have.some((t) => t.sender.track === track));
     const kept = [];
     for (const t of have) {
@@ -338,7 +338,8 @@ export class Link {
       kept.push(t);
     }
     for (const track of missing) {
-      const sendEncodings = track.kind === "video" && encoding ? [encoding] : undefined;
+      const one = encoding && [encoding];
+      const sendEncodings = track.kind === "video" ? (this.hub && encodings) || one : undefined;
       kept.push(this.pc.addTransceiver(track, { direction: "sendonly", streams: [wire], ...(sendEncodings && { sendEncodings }) }));
     }
     return kept;

@@ -135,12 +135,13 @@ export class Peer {
 
   /**
    * Shares a stream under a label; under a label in use its tracks take the place of the former ones.
-   * @param {MediaStream | {label?: string, stream: MediaStream, encoding?: RTCRtpEncodingParameters}} what
+   * `encodings` are the layers of its pictures, which only a hub gets; others get one picture as `encoding` says.
+   * @param {MediaStream | {label?: string, stream: MediaStream, encoding?: RTCRtpEncodingParameters, encodings?: RTCRtpEncodingParameters[]}} what
    */
   publish(what) {
-    const { stream, label = stream.id, encoding } = what instanceof MediaStream ? { stream: what } : what;
+    const { stream, label = stream.id, encoding, encodings } = what instanceof MediaStream ? { stream: what } : what;
     const wire = this.publications.get(label)?.wire ?? new MediaStream();
-    this.publications.set(label, { label, wire, stream, encoding });
+    this.publications.set(label, { label, wire, stream, encoding, encodings });
     for (const link of this.links.values()) link.sync();
   }
 
@@ -148,6 +149,17 @@ export class Peer {
   unpublish(label) {
     if (!this.publications.delete(label)) return;
     for (const link of this.links.values()) link.sync();
+  }
+
+  /**
+   * Says what is wanted of the pictures of a peer's stream from now on: the size at which they are shown, or none.
+   * @param {string} id @param {string} label @param {{paused?: boolean, width?: number, height?: number, layer?: number}} wish
+   * @returns {boolean} whether it was told
+   */
+  want(id, label, wish) {
+    const direct = this.links.get(id);
+    const link = direct ?? [...this.links.values()].find((l) => l.hub);
+    return !!link?.send(Event.SUBSCRIBE, { streams: [{ label: direct ? label : `${id}/${label}`, ...wish }] });
   }
 
   /**

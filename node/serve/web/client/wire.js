@@ -150,7 +150,7 @@ export async function hashedNamespace(name) {
 }
 
 /** Events of the control channel. Plain Peerix knows the first two and ignores the others. */
-export const Event = Object.freeze({ SIGNAL: 1, CHANNEL: 2, ROSTER: 3, MESSAGE: 5 });
+export const Event = Object.freeze({ SIGNAL: 1, CHANNEL: 2, ROSTER: 3, SUBSCRIBE: 4, MESSAGE: 5 });
 
 /** @type {Schema} */
 const CONTROL = { 1: ["event", "uint"], 2: ["payload", "bytes"] };

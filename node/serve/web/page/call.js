@@ -9,6 +9,7 @@ import { Files, dropZone } from "./files.js";
 import { Panel } from "./panel.js";
 import { Sound, Stage } from "./stage.js";
 import { StatsText } from "./numbers.js";
+import { Wishes } from "./wishes.js";
 import { invite, settings, shortcuts } from "./dialogs.js";
 import { roomPath, toggle } from "./lobby.js";
 
@@ -19,6 +20,18 @@ const HOLD = 600; // ms that the mark stays after that
 const NOTICE_AFTER = 1500; // ms without signaling before the page speaks of it
 
 /** @typedef {{signaling: {driver: string, options: {servers?: string[], prefix?: string}}, iceServers: RTCIceServer[]}} Config */
+
+const LARGEST = 1_700_000; // bit/s of a camera of 1280 by 720
+
+/** The layers in which a hub gets the camera: a quarter, a half and all of it. A small picture is not worth more than one. @param {MediaStreamTrack | null} track */
+function layers(track) {
+  if ((track?.getSettings().width ?? 0) < 640) return undefined;
+  return [
+    { rid: "q", scaleResolutionDownBy: 4, maxBitrate: 150_000 },
+    { rid: "h", scaleResolutionDownBy: 2, maxBitrate: 500_000 },
+    { rid: "f", maxBitrate: LARGEST },
+  ];
+}
 
 export class Call {
   /** @type {Map<string, {mic: boolean, camera: boolean}>} */ #states = new Map();
@@ -46,6 +59,8 @@ export class Call {
     this.driver = new NatsDriver({ servers, prefix });
     this.peer = new Peer({ driver: this.driver, iceServers: config.iceServers, beforeAnnounce: () => this.#enterRoom() });
     this.stage = new Stage();
+    this.wishes = new Wishes(this.peer, () => this.#shown());
+    this.stage.onlayout = () => this.wishes.update();
     this.sound = new Sound((blocked) => { this.soundBanner.hidden = !blocked; });
     this.panel = new Panel();
     this.files = new Files({ peer: this.peer, panel: this.panel, name, nameOf: (id) => this.#nameOf(id), onchange: () => this.#renderSoon() });
@@ -122,7 +137,8 @@ export class Call {
     const { signal } = this.#abort;
     document.addEventListener("keydown", (e) => this.#onKey(e), { signal });
     window.addEventListener("pagehide", () => peer.leave(), { signal });
-    document.addEventListener("visibilitychange", () => this.#stayAwake(), { signal });
+    document.addEventListener("visibilitychange", () => { this.#stayAwake(); this.wishes.update(); }, { signal });
+    peer.on("connection", () => this.wishes.forget());
     this.#timers.push(setInterval(() => this.#listenToLevels(), 150), setInterval(() => this.#every(), 1000));
     this.#stayAwake();
   }
@@ -197,6 +213,13 @@ export class Call {
     return { tiles, sounds, people };
   }
 
+  /** The streams that have a picture, and where that is shown. */
+  #shown() {
+    return [...this.peer.peers.values()].flatMap((remote) => [...remote.streams.values()]
+      .filter((s) => s.tracks.some((t) => t.kind === "video") || s.stream?.getVideoTracks().length)
+      .map(({ label }) => ({ peer: remote.id, label, box: this.stage.box(`${remote.id}/${label}`) })));
+  }
+
   #ownDetail() {
     const hub = this.peer.hub;
     if (hub) return "connected through the hub";
@@ -239,7 +262,7 @@ export class Call {
 
   #publishCamera() {
     const { stream } = this.media;
-    if (stream.getTracks().length) this.peer.publish({ label: CAMERA, stream, encoding: { maxBitrate: 1_700_000 } });
+    if (stream.getTracks().length) this.peer.publish({ label: CAMERA, stream, encoding: { maxBitrate: LARGEST }, encodings: layers(this.media.video) });
     else this.peer.unpublish(CAMERA);
     this.#tellState();
     this.#renderSoon();
@@ -343,6 +366,7 @@ export class Call {
     this.media.close();
     this.#meter.close();
     this.sound.close();
+    this.wishes.close();
     this.stage.close();
     if (document.fullscreenElement) document.exitFullscreen().catch(() => {});
     this.onleave();

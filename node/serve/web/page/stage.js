@@ -97,6 +97,7 @@ export class Stage {
     this.element = h("main.stage", { "aria-label": "Participants" }, this.spacer, this.alone);
     this.observer = new ResizeObserver(() => this.layout());
     this.observer.observe(this.element);
+    this.element.addEventListener("scroll", () => this.onlayout(), { passive: true });
   }
 
   /** @param {TileModel[]} models in the order in which they stand */
@@ -135,6 +136,15 @@ export class Stage {
     this.layout();
   }
 
+  /** @param {string} key @returns {{w: number, h: number, seen: boolean} | undefined} the tile in device pixels */
+  box(key) {
+    const box = this.#tiles.get(key)?.box;
+    if (!box) return undefined;
+    const { scrollTop, clientHeight } = this.element;
+    const scale = Math.min(window.devicePixelRatio || 1, 2);
+    return { w: box.w * scale, h: box.h * scale, seen: box.y < scrollTop + clientHeight && box.y + box.h > scrollTop };
+  }
+
   get spotted() { return this.#spot !== null; }
 
   layout() {
@@ -146,7 +156,11 @@ export class Stage {
     const { boxes, height } = this.#spot ? spotlight(tiles.length, area) : grid(tiles.length, area);
     tiles.forEach(([key, tile], i) => tile.place(boxes[i], key === this.#spot && tiles.length > 1));
     this.spacer.style.height = `${Math.floor(height)}px`;
+    this.onlayout();
   }
+
+  /** Called when tiles have other places. */
+  onlayout() {}
 
   /** @param {(key: string) => boolean} speaks */
   mark(speaks) {
