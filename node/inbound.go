@@ -20,12 +20,15 @@ const codecHold = time.Second
 // connection's reading goroutines.
 type inbound struct {
 	recv  *conn.Receiver
+	label string                      // of the stream, as on the wire
 	began func(t *publish.Track) bool // queues the publication, on the reading goroutine; false: not now
 
 	// Owned by the goroutine that reads RTP.
 	since time.Time // of the current codec
 	owed  bool      // began has to be called again
 	count int       // tracks made so far
+
+	demand demand // of the Peer's loop
 
 	track  atomic.Pointer[publish.Track] // current one, nil before the first packet
 	layers atomic.Pointer[[]*arriving]   // of the current track; replaced, never changed

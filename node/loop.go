@@ -42,6 +42,7 @@ func (p *Peer) loop(ctx context.Context) {
 			return
 		case now := <-reports.C:
 			p.each(func(s flowing) { s.report(now) })
+			p.tellLayers(now)
 		case now := <-drips.C:
 			p.each(func(s flowing) { s.forward.Tick(now) })
 		case <-p.wake:

@@ -154,7 +154,7 @@ func (w *wiring) LinkTrack(l *mesh.Link, recv *conn.Receiver, label string) {
 		r.log.Warn("remote stream refused", "err", err)
 		return
 	}
-	in := &inbound{recv: recv}
+	in := &inbound{recv: recv, label: label}
 	in.began = func(t *publish.Track) bool {
 		select {
 		case p.begun <- func() { p.begin(r, in, pub, t) }:

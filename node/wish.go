@@ -30,6 +30,9 @@ type streamWish struct {
 	Width  int    `json:"width,omitempty"`  // pixels at which it is shown
 	Height int    `json:"height,omitempty"` // likewise
 	Layer  int    `json:"layer,omitempty"`  // at most the n-th from below
+	// RIDs are the layers that are wanted at all, from a hub to the publisher of
+	// the stream, which may leave out the others. Nil: not said.
+	RIDs []string `json:"rids,omitempty"`
 }
 
 // Bounds on what a viewer may want.

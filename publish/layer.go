@@ -106,6 +106,9 @@ func (l *Layer) Size() (width, height int) {
 	return int(s >> 16), int(s & 0xffff)
 }
 
+// Sinks returns how many sinks have every packet of the layer.
+func (l *Layer) Sinks() int { return len(*l.sinks.Load()) }
+
 // Active reports whether packets have come within the last 1.5 s: a publisher
 // that pauses a layer, because nobody wants it or its line is bad, says nothing.
 func (l *Layer) Active(now time.Time) bool {

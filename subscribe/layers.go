@@ -60,6 +60,30 @@ func (f *Forwarder) Layer() (current, target *publish.Layer) {
 	return current, target
 }
 
+// Wanted returns the layer that would be sent if all were there, nil for none, and
+// the layers that the forwarder is a sink of now.
+func (f *Forwarder) Wanted() (want *publish.Layer, on [2]*publish.Layer) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.in == nil {
+		return nil, on
+	}
+	on[0] = f.in.layer
+	if f.coming != nil {
+		on[1] = f.coming.layer
+	}
+	if f.paused || f.muted != ReasonNone {
+		return nil, on
+	}
+	layers := f.track.Layers()
+	options := make([]option, len(layers))
+	for i, l := range layers {
+		options[i] = option{layer: l, usable: true}
+		options[i].width, options[i].height = l.Size()
+	}
+	return layers[choose(options, f.wish, 0)], on
+}
+
 // decide sees to it that the layer is the one that it should be: it begins a
 // change, waits for one, or gives it up. Callers hold mu.
 func (f *Forwarder) decide(now time.Time) (m moves) {

@@ -345,6 +345,16 @@ export class Link {
     return kept;
   }
 
+  /** Sends only these layers of a stream's pictures: nobody wants the others. @param {string} label @param {string[]} rids */
+  limit(label, rids) {
+    for (const { sender } of this.#sending.get(label) ?? []) {
+      const parameters = sender.getParameters();
+      if ((parameters.encodings?.length ?? 0) < 2) continue;
+      for (const e of parameters.encodings) e.active = rids.includes(e.rid ?? "");
+      sender.setParameters(parameters).catch(this.#host.error);
+    }
+  }
+
   /** @param {RTCTrackEvent} event */
   #onTrack({ track, streams }) {
     const stream = streams[0] ?? new MediaStream([track]);

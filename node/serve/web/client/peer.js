@@ -397,6 +397,8 @@ export class Peer {
       link.roster = link.hub ? readRoster(payload) : null;
       if (link.hub) this.#dropDirect(link);
       this.#viewSoon();
+    } else if (event === Event.SUBSCRIBE && Array.isArray(payload?.streams)) {
+      for (const { label, rids } of payload.streams) if (Array.isArray(rids)) link.limit(label, rids);
     } else if (event === Event.MESSAGE && payload && typeof payload.label === "string") {
       const from = link.hub && typeof payload.from === "string" ? payload.from : link.id;
       if (from !== this.id) this.#emit("message", { from, label: payload.label, data: payload.data });
