@@ -38,6 +38,15 @@ type Config struct {
 	Metadata map[string]any
 	// Hub makes the Peer forward everyone's streams to everyone else.
 	Hub bool
+	// LastN makes a hub forward the pictures of only so many peers to each
+	// viewer: those who spoke last, then those who have been here longest. 0 is
+	// all. Pictures of the others are held back, and begin with a key picture when
+	// their turn comes.
+	LastN int
+	// TopAudio makes a hub forward the sound of only so many peers: those who
+	// speak now, the one in the lead first. Who begins to speak is heard after 250
+	// ms at most. 0 is all.
+	TopAudio int
 	// Verify decides whether to connect to a peer; nil accepts everybody.
 	Verify VerifyFunc
 	// Conn makes the connections; it is not closed by the Peer. Nil means one of
@@ -67,6 +76,12 @@ func (c Config) validate() error {
 	}
 	if c.Conn != nil && (len(c.ICEServers) > 0 || c.RelayOnly) {
 		return errors.New("Config.ICEServers and RelayOnly belong into the Config of Config.Conn when that is given")
+	}
+	if c.LastN < 0 {
+		return fmt.Errorf("Config.LastN is %d", c.LastN)
+	}
+	if c.TopAudio < 0 {
+		return fmt.Errorf("Config.TopAudio is %d", c.TopAudio)
 	}
 	turn := false
 	for i, server := range c.ICEServers {

@@ -38,6 +38,9 @@ const (
 	TrackAdd    EventName = "track:add"
 	TrackRemove EventName = "track:remove"
 
+	// EventSpeakers says who speaks; data: SpeakersEvent.
+	EventSpeakers EventName = "speakers"
+
 	// EventError says of errors that have no effect on the room, such as a
 	// signaling packet that cannot be read; data: error.
 	EventError EventName = "error"
@@ -110,6 +113,12 @@ type TrackEvent struct {
 	Track       *publish.Track
 }
 
+// SpeakersEvent says who speaks now, by peer id, the one in the lead first. The
+// lead does not change for a cough.
+type SpeakersEvent struct {
+	Speaking []string
+}
+
 // named returns the event's name with its data; events of the Peer's own carry
 // their kind.
 func named(data any) Event {
@@ -120,6 +129,9 @@ func named(data any) Event {
 		return Event{pick(d.Added, StreamAdd, StreamRemove), d}
 	case TrackEvent:
 		return Event{pick(d.Added, TrackAdd, TrackRemove), d}
+	}
+	if d, ok := data.(SpeakersEvent); ok {
+		return Event{EventSpeakers, d}
 	}
 	return Event{EventError, data}
 }

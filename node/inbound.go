@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/weft-rtc/weft/interceptors/codec"
 	"github.com/weft-rtc/weft/mesh/conn"
 	"github.com/weft-rtc/weft/publish"
 )
@@ -29,6 +30,7 @@ type inbound struct {
 	count int       // tracks made so far
 
 	demand demand // of the Peer's loop
+	loud   loudness
 
 	track  atomic.Pointer[publish.Track] // current one, nil before the first packet
 	layers atomic.Pointer[[]*arriving]   // of the current track; replaced, never changed
@@ -62,6 +64,9 @@ func (in *inbound) ReceiveRTP(p *conn.Incoming) {
 	}
 	if in.owed {
 		in.owed = !in.began(t)
+	}
+	if p.AudioLevel != conn.NoAudioLevel && t.Kind() == codec.Audio {
+		in.loud.observe(p.AudioLevel, p.Arrival)
 	}
 	l := in.layer(t, p.RID)
 	if l == nil {

@@ -33,6 +33,8 @@ func (p *Peer) loop(ctx context.Context) {
 	defer reports.Stop()
 	drips := time.NewTicker(dripInterval)
 	defer drips.Stop()
+	ranks := time.NewTicker(speakersInterval)
+	defer ranks.Stop()
 	settle, rosters := newDelay(), newDelay()
 	defer settle.timer.Stop()
 	defer rosters.timer.Stop()
@@ -43,6 +45,8 @@ func (p *Peer) loop(ctx context.Context) {
 		case now := <-reports.C:
 			p.each(func(s flowing) { s.report(now) })
 			p.tellLayers(now)
+		case now := <-ranks.C:
+			p.rank(now)
 		case now := <-drips.C:
 			p.each(func(s flowing) { s.forward.Tick(now) })
 		case <-p.wake:

@@ -48,6 +48,11 @@ func (p *Peer) OnStream(f func(StreamEvent)) (off func()) { return on(p.events, 
 // OnTrack is On for tracks of remote streams.
 func (p *Peer) OnTrack(f func(TrackEvent)) (off func()) { return on(p.events, f, GroupTrack) }
 
+// OnSpeakers is On for who speaks.
+func (p *Peer) OnSpeakers(f func(SpeakersEvent)) (off func()) {
+	return on(p.events, f, EventSpeakers)
+}
+
 // OnError is On for errors that have no effect on the room, such as a signaling
 // packet that cannot be read.
 func (p *Peer) OnError(f func(error)) (off func()) { return on(p.events, f, EventError) }

@@ -51,7 +51,8 @@ type Peer struct {
 	stop  context.CancelFunc
 	run   sync.WaitGroup
 
-	flowing []flowing // of the loop, kept to be used again
+	speakers speakers  // of the loop
+	flowing  []flowing // of the loop, kept to be used again
 }
 
 // New checks cfg and returns a Peer that is in no room yet. It starts nothing.

@@ -28,8 +28,9 @@ type remote struct {
 	link *mesh.Link
 	log  *slog.Logger
 
-	hub   bool // says hub: true of itself
-	ready bool // control channel open
+	since time.Time // when the link was made
+	hub   bool      // says hub: true of itself
+	ready bool      // control channel open
 	state conn.State
 	subs  map[string]*subscription // by id of the send
 	in    map[*conn.Receiver]*inbound
@@ -55,6 +56,8 @@ type subscription struct {
 	forward *subscribe.Forwarder
 	sender  *conn.Sender // nil until negotiated
 	muted   string       // reason, empty while the track flows
+	origin  string       // whose stream it is
+	held    bool         // the hub's policy keeps it back
 }
 
 // reconcile makes the subscriptions of r what the table and the rule say, and
@@ -96,8 +99,9 @@ func (r *remote) subscribe(id string, pub *publication, s slot) *subscription {
 		return sub
 	}
 	sub := &subscription{
-		label: pub.wireLabel(),
-		track: s.track,
+		label:  pub.wireLabel(),
+		origin: pub.origin,
+		track:  s.track,
 		send: sdp.Send{
 			ID:       id,
 			Kind:     s.track.Kind(),
@@ -144,7 +148,13 @@ func (s *subscription) choose() {
 		s.forward.Mute(subscribe.ReasonCodec)
 		return
 	}
+	if s.held {
+		s.muted = subscribe.ReasonPolicy.String()
+		s.forward.Mute(subscribe.ReasonPolicy)
+		return
+	}
 	s.muted = ""
+	s.forward.Mute(subscribe.ReasonNone)
 	p := s.sender.Payloads()[i]
 	s.forward.Bind(s.sender, subscribe.Payload{Type: p.Type, RTX: p.RTX})
 }

@@ -32,6 +32,7 @@ func (p *Peer) remote(l *mesh.Link) *remote {
 		peer:     p,
 		link:     l,
 		log:      p.log.With("peer", id),
+		since:    time.Now(),
 		hub:      isHub(l.Metadata()),
 		subs:     map[string]*subscription{},
 		in:       map[*conn.Receiver]*inbound{},
@@ -264,6 +265,11 @@ func (w *wiring) LinkEvent(l *mesh.Link, e signal.Event, payload json.RawMessage
 		var ws []streamWish
 		if ws, err = parseWishes(payload); err == nil {
 			p.takeWishes(l, ws, time.Now())
+		}
+	case signal.EventSpeakers:
+		var e speakersEvent
+		if e, err = parseSpeakers(payload); err == nil {
+			p.takeSpeakers(l, e)
 		}
 	case signal.EventMessage:
 		var m message
