@@ -45,7 +45,7 @@ type Scope struct {
 	end   context.CancelFunc
 
 	mu       sync.Mutex
-	undo     []func() // in reverse order
+	undo     []deferred // in reverse order
 	detached bool
 
 	// Guarded by Peer.mu.
@@ -53,25 +53,45 @@ type Scope struct {
 	taps   []*tap
 }
 
+// deferred is something to do when the addon is detached.
+type deferred struct {
+	what any // by what it is known; nil if it need not be
+	do   func()
+}
+
 // Attach adds an addon under a name of the caller's choice. It fails with
-// ErrAttached if the name is in use, or with the error of the addon, of which
-// nothing is left then.
+// ErrAttached if the name is in use, with ErrClosed after Close, with ErrDetached
+// if the addon was detached before it was set up, or with the error of the addon.
+// Nothing is left of it then.
 func (p *Peer) Attach(name string, a Addon) error {
 	s := &Scope{peer: p, name: name, addon: a}
 	s.ctx, s.end = context.WithCancel(context.Background())
-	p.mu.Lock()
-	if p.addons[name] != nil {
-		p.mu.Unlock()
-		s.end()
-		return fmt.Errorf("attach %q: %w", name, ErrAttached)
+	err := p.admit(s)
+	if err == nil {
+		err = s.attach()
 	}
-	p.addons[name] = s
-	p.attached = append(p.attached, s)
-	p.mu.Unlock()
-	if err := s.attach(); err != nil {
+	if err == nil && s.ctx.Err() != nil {
+		err = ErrDetached
+	}
+	if err != nil {
 		s.detach()
 		return fmt.Errorf("attach %q: %w", name, err)
 	}
+	return nil
+}
+
+// admit enters a scope that is new.
+func (p *Peer) admit(s *Scope) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.sealed:
+		return ErrClosed
+	case p.addons[s.name] != nil:
+		return ErrAttached
+	}
+	p.addons[s.name] = s
+	p.attached = append(p.attached, s)
 	return nil
 }
 
@@ -108,9 +128,10 @@ func (p *Peer) Addons() []string {
 	return names
 }
 
-// detachAll detaches all addons, the last first.
+// detachAll detaches all addons for good, the last first.
 func (p *Peer) detachAll() {
 	p.mu.Lock()
+	p.sealed = true
 	all := slices.Clone(p.attached)
 	p.mu.Unlock()
 	for _, s := range slices.Backward(all) {
@@ -137,8 +158,8 @@ func (s *Scope) detach() {
 	for _, t := range taps {
 		t.close()
 	}
-	for _, f := range slices.Backward(undo) {
-		s.contain(f)
+	for _, d := range slices.Backward(undo) {
+		s.contain(d.do)
 	}
 }
 
@@ -152,16 +173,27 @@ func (s *Scope) contain(f func()) {
 }
 
 // Defer has f called when the addon is detached, at once if it is already.
-func (s *Scope) Defer(f func()) {
+func (s *Scope) Defer(f func()) { s.later(nil, f) }
+
+// later is Defer, in the place of what was to be done for the same thing.
+func (s *Scope) later(what any, f func()) {
+	s.forget(what)
 	s.mu.Lock()
 	detached := s.detached
 	if !detached {
-		s.undo = append(s.undo, f)
+		s.undo = append(s.undo, deferred{what, f})
 	}
 	s.mu.Unlock()
 	if detached {
 		s.contain(f)
 	}
+}
+
+// forget drops what was to be done for a thing that is undone already.
+func (s *Scope) forget(what any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.undo = slices.DeleteFunc(s.undo, func(d deferred) bool { return what != nil && d.what == what })
 }
 
 // check returns an error once the addon is detached.
@@ -182,9 +214,12 @@ func (s *Scope) Context() context.Context { return s.ctx }
 
 // On is Peer.On, until the addon is detached.
 func (s *Scope) On(f func(Event), names ...EventName) (off func()) {
-	off = s.peer.On(f, names...)
-	s.Defer(off)
-	return off
+	remove := s.peer.On(f, names...)
+	s.later(&remove, remove)
+	return func() {
+		remove()
+		s.forget(&remove)
+	}
 }
 
 // Publish is Peer.Publish; the stream is unpublished when the addon is detached,
@@ -193,21 +228,11 @@ func (s *Scope) Publish(stream publish.Stream) error {
 	if err := s.check(); err != nil {
 		return err
 	}
-	if err := s.peer.Publish(stream); err != nil {
+	pub, err := s.peer.publish(stream, nil)
+	if err != nil {
 		return err
 	}
-	p := s.peer
-	p.mu.Lock()
-	pub := p.table[key{label: stream.Label}]
-	p.mu.Unlock()
-	s.Defer(func() {
-		p.mu.Lock()
-		same := p.table[key{label: stream.Label}] == pub
-		p.mu.Unlock()
-		if same {
-			p.Unpublish(stream.Label)
-		}
-	})
+	s.later(pub.key(), func() { s.peer.withdraw(pub) })
 	return nil
 }
 
@@ -228,7 +253,7 @@ func (s *Scope) Open(o ChannelOptions) error {
 		return err
 	}
 	if !before {
-		s.Defer(func() { s.peer.closeChannel(keyOf(o)) })
+		s.later(keyOf(o), func() { s.peer.closeChannel(keyOf(o)) })
 	}
 	return nil
 }

@@ -111,7 +111,7 @@ func (p *Peer) closeChannel(key channelKey) {
 	delete(p.channels, key)
 	var all []*Channel
 	for _, r := range p.remotes {
-		if c := r.channel(key); c != nil {
+		if c := r.unwish(key); c != nil {
 			all = append(all, c)
 		}
 	}
@@ -158,10 +158,20 @@ func (c *Channel) Peer() string { return c.remote.id }
 // Close closes the channel with this one remote peer. It does not wait.
 func (c *Channel) Close() { _ = c.messages.Close() } // what fails has ended the channel already
 
-// open wishes for a channel; Peer.mu is held.
+// open wishes for a channel, unless there is one; Peer.mu is held.
 func (r *remote) open(o ChannelOptions) {
-	r.wishes[keyOf(o)] = true
+	if r.channel(keyOf(o)) == nil {
+		r.wishes[keyOf(o)] = true
+	}
 	r.link.OpenChannel(o)
+}
+
+// unwish takes a wish back, and returns the channel of that key, to be closed, if
+// there is one already; Peer.mu is held.
+func (r *remote) unwish(key channelKey) *Channel {
+	delete(r.wishes, key)
+	r.tell()
+	return r.channel(key)
 }
 
 // tell wakes those who wait for a channel; Peer.mu is held.
@@ -170,10 +180,10 @@ func (r *remote) tell() {
 	r.changed = make(chan struct{})
 }
 
-// channel returns the channel of that key; Peer.mu is held.
+// channel returns the channel of that key that is not closed; Peer.mu is held.
 func (r *remote) channel(key channelKey) *Channel {
 	for _, c := range r.channels {
-		if keyOf(c.data.Options()) == key {
+		if keyOf(c.data.Options()) == key && !c.ended() {
 			return c
 		}
 	}
@@ -201,9 +211,20 @@ func (w *wiring) LinkChannel(l *mesh.Link, d *conn.DataChannel) {
 		Logger:  c.log,
 	})
 	r.channels = append(r.channels, c)
+	delete(r.wishes, keyOf(d.Options()))
 	r.tell()
 	p.events.emit(Event{ChannelNew, ChannelEvent{Peer: r.id, Channel: c}})
 	d.SetSink(c.messages)
+}
+
+// ended reports whether the channel is closed, which closed tells of later.
+func (c *Channel) ended() bool {
+	select {
+	case <-c.data.Done():
+		return true
+	default:
+		return false
+	}
 }
 
 func (c *Channel) emit(name EventName, err error) {
@@ -242,6 +263,5 @@ func (c *Channel) closed(err error) {
 		return
 	}
 	c.remote.channels = slices.Delete(c.remote.channels, i, i+1)
-	delete(c.remote.wishes, keyOf(c.data.Options()))
 	c.emit(ChannelClose, err)
 }

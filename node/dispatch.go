@@ -162,10 +162,13 @@ func (d *dispatch) deliver(h *handler, box *mailbox) {
 func (d *dispatch) next(h *handler, box *mailbox) (e Event, ok bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if len(box.queue) > 0 && !h.gone {
+	for len(box.queue) > 0 && !h.gone {
 		e, box.queue[0] = box.queue[0], Event{}
 		box.queue = box.queue[1:]
-		return e, true
+		if h.wants(e.Name) {
+			return e, true
+		}
+		e.release() // the name was taken away meanwhile
 	}
 	for _, e := range box.queue {
 		e.release()

@@ -164,3 +164,60 @@ func TestNamed(t *testing.T) {
 		}
 	}
 }
+
+// TestEmitAgain: a message stays with the handlers that have it when one of them
+// emits its event under another name, and ends once.
+func TestEmitAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, err := New(Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ended := 0
+		h := &holds{last: func() { ended++ }}
+		h.n.Add(1)
+		release := make(chan struct{})
+		var again Event
+		p.OnMessage(func(e ChannelEvent) {
+			again = Event{"my:message", e}
+			p.Emit(again.Name, again.Data)
+			<-release
+		})
+		p.events.emit(Event{ChannelMessage, ChannelEvent{Channel: new(Channel), held: h}})
+		synctest.Wait()
+		if ended != 0 {
+			t.Error("message ended while a handler has it")
+		}
+		close(release)
+		synctest.Wait()
+		p.Emit(again.Name, again.Data)
+		synctest.Wait()
+		if ended != 1 {
+			t.Errorf("message ended %d times, want once", ended)
+		}
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestOffWhileQueued: what waits for a handler that is taken off is not
+// delivered, for those of its names that are taken.
+func TestOffWhileQueued(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newTestDispatch()
+		release := make(chan struct{})
+		var got []EventName
+		d.add(func(e Event) { got = append(got, e.Name); <-release }, false, []EventName{"a", "b"})
+		for _, n := range []EventName{"b", "a", "b"} {
+			d.emit(Event{Name: n})
+		}
+		synctest.Wait()
+		d.off([]EventName{"a"})
+		close(release)
+		synctest.Wait()
+		if !slices.Equal(got, []EventName{"b", "b"}) {
+			t.Errorf("handled %q, want only what it is still for", got)
+		}
+	})
+}

@@ -2,6 +2,7 @@ package node
 
 import (
 	"encoding/json"
+	"sync"
 	"sync/atomic"
 
 	"github.com/weft-rtc/weft/mesh/channel"
@@ -80,7 +81,8 @@ type ChannelEvent struct {
 // holds counts those who may still read a message.
 type holds struct {
 	n    atomic.Int32
-	last func() // called when there is none left
+	once sync.Once // an event may be emitted again when all is over
+	last func()    // called when there is none left
 }
 
 // hold and release count a delivery of the event, if it has a message.
@@ -92,7 +94,7 @@ func (e Event) hold() {
 
 func (e Event) release() {
 	if c, ok := e.Data.(ChannelEvent); ok && c.held != nil && c.held.n.Add(-1) == 0 {
-		go c.held.last() // not under the locks of the caller; it ends with the message
+		go c.held.once.Do(c.held.last) // not under the locks of the caller; it ends with the message
 	}
 }
 

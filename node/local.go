@@ -17,20 +17,23 @@ import (
 // caller feeds the tracks, before and after, and closes them. What the stream's
 // Audio and Video say is asked of the tracks' sources; those that cannot follow
 // go on as they are.
-func (p *Peer) Publish(s publish.Stream) error { return p.publish(s, nil) }
+func (p *Peer) Publish(s publish.Stream) error {
+	_, err := p.publish(s, nil)
+	return err
+}
 
 // publish is Publish, to one remote peer only if it is not nil.
-func (p *Peer) publish(s publish.Stream, to *remote) error {
+func (p *Peer) publish(s publish.Stream, to *remote) (*publication, error) {
 	pub, err := newPublication(s)
 	if err != nil {
-		return fmt.Errorf("publish: %w", err)
+		return nil, fmt.Errorf("publish: %w", err)
 	}
 	p.encode(s)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if to != nil {
 		if to.state == conn.StateClosed {
-			return fmt.Errorf("publish to %s: %w", to.id, ErrUnknownPeer)
+			return nil, fmt.Errorf("publish to %s: %w", to.id, ErrUnknownPeer)
 		}
 		pub.only = to.id
 	}
@@ -39,7 +42,7 @@ func (p *Peer) publish(s publish.Stream, to *remote) error {
 	}
 	p.table[pub.key()] = pub
 	p.changed()
-	return nil
+	return pub, nil
 }
 
 // newPublication makes the row of the table for a stream of the Peer's own.
@@ -79,7 +82,7 @@ func (p *Peer) encode(s publish.Stream) {
 			continue
 		}
 		if err := t.Encode(e); err != nil {
-			p.log.Debug("encoding not followed", "label", s.Label, "track", t.ID(), "err", err)
+			p.cfg.Logger.Debug("encoding not followed", "label", s.Label, "track", t.ID(), "err", err)
 		}
 	}
 }
@@ -92,6 +95,16 @@ func (p *Peer) unpublish(k key) {
 	defer p.mu.Unlock()
 	if p.table[k] != nil {
 		delete(p.table, k)
+		p.changed()
+	}
+}
+
+// withdraw is Unpublish unless another stream has taken pub's place.
+func (p *Peer) withdraw(pub *publication) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.table[pub.key()] == pub {
+		delete(p.table, pub.key())
 		p.changed()
 	}
 }

@@ -17,12 +17,17 @@ func (p *Peer) Once(f func(Event), names ...EventName) (off func()) {
 }
 
 // Off removes all handlers of these names, as they were given to On; a handler
-// of several names keeps the others. Without names it removes all handlers.
+// of several names keeps the others. What waits for a handler under a name that is
+// removed is not delivered. Without names it removes all handlers.
 func (p *Peer) Off(names ...EventName) { p.events.off(names) }
 
 // Emit hands an event to the handlers, of a name of the application's own or of
 // the Peer's. It never blocks. After Close it does nothing.
-func (p *Peer) Emit(name EventName, data any) { p.events.emit(Event{name, data}) }
+func (p *Peer) Emit(name EventName, data any) {
+	e := Event{name, data}
+	e.hold() // it may be that of a message, emitted again
+	p.events.emit(e)
+}
 
 // OnConnection is On for peers that come, change and go.
 func (p *Peer) OnConnection(f func(ConnectionEvent)) (off func()) {
@@ -37,7 +42,8 @@ func (p *Peer) OnChannel(f func(ChannelEvent)) (off func()) {
 // OnMessage is On for messages that begin to come in. f reads what it wants of
 // e.Message, which may take as long as the sender takes, and returns. Messages of
 // one channel come one after the other, those of different channels at the same
-// time. What f leaves unread is refused.
+// time. What f leaves unread is refused. Of several handlers one should read: each
+// gets what the others have not.
 func (p *Peer) OnMessage(f func(ChannelEvent)) (off func()) {
 	return on(p.events, f, ChannelMessage)
 }

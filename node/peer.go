@@ -38,6 +38,7 @@ type Peer struct {
 	channels   map[channelKey]ChannelOptions
 	addons     map[string]*Scope
 	attached   []*Scope // the same in the order of their attaching
+	sealed     bool     // takes no addons any more
 	role       role
 	table      table
 	remotes    map[string]*remote // reached directly, by id
@@ -192,6 +193,7 @@ func (p *Peer) leave() {
 	r.Leave()
 	p.stop()
 	p.run.Wait()
+	p.follow() // the loop may have ended before it saw what has gone
 	p.mu.Lock()
 	p.room = nil
 	p.mu.Unlock()

@@ -37,7 +37,7 @@ type remote struct {
 	talk  *rate.Limiter // messages relayed for the peer
 
 	channels []*Channel
-	wishes   map[channelKey]bool // channels that the link was asked to open
+	wishes   map[channelKey]bool // channels that the link was asked to open and has not yet
 	changed  chan struct{}       // closed, and made anew, when channels or state change
 
 	wants map[string]Wish // what the peer wants of streams, by wire label

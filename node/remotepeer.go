@@ -147,7 +147,8 @@ func (r *RemotePeer) Publish(s publish.Stream) error {
 	if r.r == nil {
 		return fmt.Errorf("publish to %s: %w", r.id, ErrBehindHub)
 	}
-	return r.peer.publish(s, r.r)
+	_, err := r.peer.publish(s, r.r)
+	return err
 }
 
 // Unpublish takes back what was published to this peer alone. A stream that is
@@ -165,6 +166,9 @@ func (r *RemotePeer) Open(o ChannelOptions) error {
 	}
 	r.peer.mu.Lock()
 	defer r.peer.mu.Unlock()
+	if r.r.state == conn.StateClosed {
+		return fmt.Errorf("open %s: %w", keyOf(o), ErrUnknownPeer)
+	}
 	if c := r.r.channel(keyOf(o)); c != nil {
 		if !sameOptions(c.Options(), o) {
 			return fmt.Errorf("open %s: %w", keyOf(o), ErrChannelExists)
@@ -182,7 +186,7 @@ func (r *RemotePeer) CloseChannel(label string) {
 		return
 	}
 	r.peer.mu.Lock()
-	c := r.r.channel(channelKey{label: cmp.Or(label, DefaultChannel)})
+	c := r.r.unwish(channelKey{label: cmp.Or(label, DefaultChannel)})
 	r.peer.mu.Unlock()
 	if c != nil {
 		c.Close()

@@ -73,7 +73,9 @@ func (e *SendError) Unwrap() error { return e.Err }
 // Send sends a message and returns when every receiver has confirmed it, or has
 // failed, each with a *SendError of its own in the joined error; the others get
 // it all the same. On a channel that is not framed (unordered, or with a
-// protocol) nothing is confirmed. ctx aborts it.
+// protocol) nothing is confirmed. ctx aborts it, but for a Read of Body that
+// blocks: that is waited for, and later messages of the channels with it. A panic
+// of Body or Progress is an error of the peers that it concerns.
 //
 // Without To it goes to everyone who is connected directly and has the channel;
 // with nobody there it fails with ErrNobody. A channel that is registered but
@@ -161,8 +163,13 @@ func (p *Peer) absence(id string) error {
 	return ErrUnknownPeer
 }
 
-// sendTo sends to one peer.
-func (p *Peer) sendTo(ctx context.Context, r *remote, key channelKey, out channel.Outgoing) error {
+// sendTo sends to one peer. A panic of Progress fails that.
+func (p *Peer) sendTo(ctx context.Context, r *remote, key channelKey, out channel.Outgoing) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("panic: %v", v)
+		}
+	}()
 	c, err := r.await(ctx, key)
 	if err != nil {
 		return err

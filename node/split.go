@@ -2,6 +2,8 @@ package node
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"sync"
 )
@@ -106,17 +108,35 @@ func (s *splitter) read() {
 	s.reading = true
 	s.mu.Unlock()
 	piece := make([]byte, splitPiece)
-	n, err := io.ReadFull(s.src, piece)
+	n, err := s.fill(piece)
 	s.mu.Lock()
 	s.reading = false
-	if err == io.ErrUnexpectedEOF {
-		err = io.EOF
-	}
 	s.err = err
 	if n > 0 {
 		s.pieces = append(s.pieces, piece[:n])
 	}
 	s.tell()
+}
+
+// fill reads a piece from the source, shorter only before an error. It is not
+// io.ReadFull, which says io.ErrUnexpectedEOF for a short piece as sources do
+// that were cut off. A panic of the source is its error: the goroutine is one of
+// Send's, where nobody else would catch it.
+func (s *splitter) fill(piece []byte) (n int, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("panic: %v", v)
+		}
+	}()
+	for n < len(piece) && err == nil {
+		var more int
+		more, err = s.src.Read(piece[n:])
+		if more < 0 || more > len(piece)-n {
+			return n, errors.New("invalid count of Read")
+		}
+		n += more
+	}
+	return n, err
 }
 
 // forget drops the pieces that every reader has had; mu is held.

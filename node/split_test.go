@@ -35,7 +35,7 @@ func (f *failing) Read([]byte) (int, error) { return 0, f.err }
 func TestSplit(t *testing.T) {
 	broken := errors.New("broken")
 	for _, size := range []int{0, 1, splitPiece - 1, splitPiece, splitPiece + 1, 3 << 20} {
-		for _, end := range []error{io.EOF, broken} {
+		for _, end := range []error{io.EOF, broken, io.ErrUnexpectedEOF} {
 			synctest.Test(t, func(t *testing.T) {
 				content := make([]byte, size)
 				for i := range content {
@@ -98,3 +98,23 @@ func TestSplitPace(t *testing.T) {
 type zeroes struct{}
 
 func (zeroes) Read(p []byte) (int, error) { clear(p); return len(p), nil }
+
+// panicking panics when it is read.
+type panicking struct{}
+
+func (panicking) Read([]byte) (int, error) { panic("source") }
+
+// TestSplitPanic: a source that panics ends like one that fails, for every
+// reader.
+func TestSplitPanic(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, r := range split(context.Background(), panicking{}, 2) {
+			go func() {
+				defer r.close()
+				if n, err := r.Read(make([]byte, 1)); n != 0 || err == nil {
+					t.Errorf("%d bytes, error %v", n, err)
+				}
+			}()
+		}
+	})
+}

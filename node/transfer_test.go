@@ -43,6 +43,19 @@ func newHall(t testing.TB) *hall {
 // peer joins a peer that has the channels of these labels.
 func (h *hall) peer(labels ...string) *Peer {
 	h.t.Helper()
+	p := h.outside()
+	for _, label := range labels {
+		if err := p.Open(ChannelOptions{Label: label}); err != nil {
+			h.t.Fatal(err)
+		}
+	}
+	h.join(p)
+	return p
+}
+
+// outside makes a peer that is not in the room yet.
+func (h *hall) outside() *Peer {
+	h.t.Helper()
 	p, err := New(Config{Driver: h.bus.Driver(), Conn: h.api})
 	if err != nil {
 		h.t.Fatal(err)
@@ -52,26 +65,26 @@ func (h *hall) peer(labels ...string) *Peer {
 			h.t.Error(err)
 		}
 	})
-	for _, label := range labels {
-		if err := p.Open(ChannelOptions{Label: label}); err != nil {
-			h.t.Fatal(err)
-		}
-	}
-	if err := p.Join(context.Background(), "hall"); err != nil {
-		h.t.Fatal(err)
-	}
 	return p
 }
 
-// pair returns two peers with open channels between them.
+func (h *hall) join(p *Peer) {
+	h.t.Helper()
+	if err := p.Join(context.Background(), "hall"); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// pair returns two peers with open channels between them, as both see it.
 func (h *hall) pair(labels ...string) (a, b *Peer) {
 	h.t.Helper()
-	a = h.peer(labels...)
-	open := make(chan struct{}, len(labels))
-	off := a.On(func(Event) { open <- struct{}{} }, ChannelOpen)
-	defer off()
-	b = h.peer()
-	for range labels {
+	open := make(chan struct{}, 2*len(labels))
+	opened := func(Event) { open <- struct{}{} }
+	a, b = h.peer(labels...), h.outside()
+	defer a.On(opened, ChannelOpen)()
+	defer b.On(opened, ChannelOpen)()
+	h.join(b)
+	for range 2 * len(labels) {
 		within(h.t, "channel", open)
 	}
 	return a, b

@@ -78,6 +78,7 @@ func (p *Peer) lost(r *remote) {
 	for k := range p.table {
 		if k.only == r.id {
 			delete(p.table, k)
+			p.changed() // for taps
 		}
 	}
 	if pubs := p.table.from(r.id); len(pubs) > 0 {

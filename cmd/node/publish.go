@@ -105,7 +105,7 @@ func (o *publishOptions) validate() error {
 	}
 	u, err := url.Parse(o.signal)
 	if err != nil || u.Host == "" || !slices.Contains(dial.Schemes, u.Scheme) {
-		return usagef("--signal %q: want a host and one of %s, for example ws://127.0.0.1:8080/nats", o.signal, strings.Join(dial.Schemes[1:], ", "))
+		return usagef("--signal %q: want a host and one of %s, for example ws://127.0.0.1:8080/nats", redacted(o.signal), strings.Join(dial.Schemes[1:], ", "))
 	}
 	if b, err := hex.DecodeString(o.certSHA256); err != nil || (len(b) != 0 && len(b) != sha256.Size) {
 		return usagef("--signal-cert-sha256 %q: want %d hexadecimal digits", o.certSHA256, 2*sha256.Size)
@@ -146,7 +146,7 @@ func (a *app) publish(ctx context.Context, o publishOptions) error {
 	}
 	d, err := dial.New(o.signal, dial.Options{Prefix: o.prefix, TLS: pinned(o.certSHA256), Logger: log})
 	if err != nil {
-		return fmt.Errorf("--signal %s: %w", o.signal, err)
+		return fmt.Errorf("--signal %s: %w", redacted(o.signal), err)
 	}
 	defer d.Close()
 	api, err := conn.NewAPI(conn.Config{IncludeLoopback: isLoopbackURL(o.signal), Logger: log})
@@ -166,7 +166,7 @@ func (a *app) publish(ctx context.Context, o publishOptions) error {
 	if err := peer.Join(ctx, o.room); err != nil {
 		return stopped(ctx, err)
 	}
-	if err := waitActive(ctx, d, o.signal, log); err != nil {
+	if err := waitActive(ctx, d, redacted(o.signal), log); err != nil {
 		return stopped(ctx, err)
 	}
 	ready := publishReady{Ready: true, Room: o.room, ID: peer.ID(), Label: o.label}
@@ -235,6 +235,15 @@ func watchPeers(peer *node.Peer, log *slog.Logger) {
 		log.Info(what, "peer", e.Peer, "label", e.Label)
 	})
 	peer.OnError(func(err error) { log.Warn("room", "error", err) })
+}
+
+// redacted is a URL as it may be shown: without its password.
+func redacted(s string) string {
+	u, err := url.Parse(s)
+	if err != nil {
+		return "that cannot be read"
+	}
+	return u.Redacted()
 }
 
 // isLoopbackURL reports whether signaling is on this machine; then media may be

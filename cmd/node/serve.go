@@ -30,6 +30,8 @@ Prints one line with "ready":true and the URLs when it is up.`,
 	f.StringArrayVar(&cfg.Rooms, "room", nil, "room that the hub enters at start and never leaves; repeatable")
 	f.BoolVar(&cfg.NoHub, "no-hub", false, "page and signaling only: every room is a mesh")
 	f.IntVar(&cfg.MaxRooms, "max-rooms", serve.DefaultMaxRooms, "rooms that the hub is in at a time, at most")
+	f.StringVar(&cfg.Signal, "signal", serve.SignalEmbedded, "embedded, or the URL of a broker as of weft publish; pages reach one by ws:// or wss:// without a user only")
+	f.StringVar(&cfg.SignalPrefix, "signal-prefix", "", "prefix of that broker's subjects, topics or event names, as in Peerix")
 	f.BoolVar(&cfg.MQTT, "mqtt", false, "signaling by MQTT 3.1.1 at /mqtt too; keeps at most 64 MiB in a temporary directory while it runs")
 	f.StringArrayVar(&cfg.AllowOrigins, "allow-origin", nil, "other origin scheme://host whose pages and proxies may use this server; repeatable")
 	f.StringArrayVar(&cfg.FrameAncestors, "frame-ancestor", nil, "who may show the page in a frame, as in Content-Security-Policy; repeatable")

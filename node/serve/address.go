@@ -100,7 +100,13 @@ func (s *Server) info(addr net.Addr) Info {
 		info.URLs = append(info.URLs, scheme+"://"+hp+"/")
 	}
 	info.URL = info.URLs[0]
-	info.Signal = ws + "://" + first + "/nats"
+	info.Signal = s.broker.shown
+	if s.broker.embedded() {
+		info.Signal = ws + "://" + first + "/nats"
+	}
+	if s.cfg.MQTT {
+		info.MQTT = ws + "://" + first + "/mqtt"
+	}
 	return info
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/pion/webrtc/v4"
@@ -21,12 +22,16 @@ func (s *Server) handler() http.Handler {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		_, _ = io.WriteString(w, "ok\n")
 	})
-	mux.Handle("GET /nats", s.bridge)
+	if s.bridge != nil {
+		mux.Handle("GET /nats", s.bridge)
+	}
 	if s.mqtt != nil {
 		mux.Handle("GET /mqtt", s.mqtt)
 	}
-	for _, method := range []string{"GET ", "POST ", "OPTIONS "} {
-		mux.Handle(method+mercurePath, s.mercure)
+	if s.mercure != nil {
+		for _, method := range []string{"GET ", "POST ", "OPTIONS "} {
+			mux.Handle(method+mercurePath, s.mercure)
+		}
 	}
 	mux.HandleFunc("GET /api/v1/rooms", s.listRooms)
 	mux.HandleFunc("GET /api/v1/rooms/{room}", s.showRoom)
@@ -34,14 +39,24 @@ func (s *Server) handler() http.Handler {
 	mux.HandleFunc("GET /api/v1/qr", serveQR)
 
 	cross := http.NewCrossOriginProtection()
-	for _, origin := range s.cfg.AllowOrigins {
-		_ = cross.AddTrustedOrigin(origin) // New has validated it
-	}
 	cross.AddInsecureBypassPattern(mercurePath) // it checks origins itself, as /nats does
 	cross.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, http.StatusForbidden, "this request comes from another site's page; name its origin with --allow-origin")
 	}))
-	return s.guard(cross.Handler(mux))
+	return s.guard(share(newOrigins(s.cfg.AllowOrigins), mux, cross.Handler(mux)))
+}
+
+// share lets pages of allowed origins use the API and read its answers. All
+// other requests go to protected.
+func share(allowed origins, open, protected http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		api := strings.HasPrefix(r.URL.Path, "/api/") || r.URL.Path == "/config.json"
+		if api && allowed.tell(w, r) && r.Header.Get("Origin") != "" {
+			open.ServeHTTP(w, r)
+			return
+		}
+		protected.ServeHTTP(w, r)
+	})
 }
 
 // guard sets what every answer carries and refuses foreign host names.
@@ -96,10 +111,11 @@ func (s *Server) roomPage(w http.ResponseWriter, r *http.Request) {
 }
 
 // clientConfig is /config.json: how a page reaches signaling and ICE servers, in
-// the shape that Peerix Talk reads, and whether rooms have a hub.
+// the shape that Peerix Talk reads, and whether rooms have a hub. Driver is
+// empty and Signaling null where browsers cannot reach the broker.
 type clientConfig struct {
 	Driver     string             `json:"driver"`
-	Signaling  signalingConfig    `json:"signaling"`
+	Signaling  *signalingConfig   `json:"signaling"`
 	ICEServers []webrtc.ICEServer `json:"iceServers"`
 	Hub        bool               `json:"hub"`
 }
@@ -111,6 +127,7 @@ type signalingConfig struct {
 
 type signalOptions struct {
 	Servers []string `json:"servers"`
+	Prefix  string   `json:"prefix,omitempty"`
 }
 
 func (s *Server) config(w http.ResponseWriter, r *http.Request) {
@@ -123,12 +140,11 @@ func (s *Server) config(w http.ResponseWriter, r *http.Request) {
 	if servers == nil {
 		servers = []webrtc.ICEServer{}
 	}
-	writeJSON(w, clientConfig{
-		Driver:     "nats",
-		Signaling:  signalingConfig{"nats", signalOptions{[]string{scheme + "://" + r.Host + "/nats"}}},
-		ICEServers: servers,
-		Hub:        s.rooms != nil,
-	})
+	config := clientConfig{Signaling: s.signalingConfig(scheme + "://" + r.Host), ICEServers: servers, Hub: s.rooms != nil}
+	if config.Signaling != nil {
+		config.Driver = config.Signaling.Driver
+	}
+	writeJSON(w, config)
 }
 
 // roomInfo describes one room of the API.

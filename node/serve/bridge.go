@@ -19,6 +19,11 @@ const (
 	bridgeWriteTimeout = 10 * time.Second       // a browser that takes nothing for so long is gone
 	bridgePingEvery    = 25 * time.Second       // below the 30 to 60 s after which proxies cut idle connections
 	bridgePingTimeout  = 15 * time.Second
+
+	// Bounds for the server, over all bridges, and for each client address.
+	// Loopback is not counted as an address, because a proxy may be there.
+	bridgeClients     = 4096
+	bridgeClientsEach = 256
 )
 
 // bridge carries the NATS protocol between a browser's websocket and the
@@ -31,8 +36,9 @@ type bridge struct {
 	// protocols are the websocket subprotocols to agree on, none for NATS.
 	protocols []string
 	// inward copies what the browser says into the bus and returns why it ended.
-	inward func(ctx context.Context, ws *websocket.Conn, nc net.Conn) error
-	log    *slog.Logger
+	inward  func(ctx context.Context, ws *websocket.Conn, nc net.Conn) error
+	clients *quota // shared by the bridges of a server
+	log     *slog.Logger
 
 	ctx    context.Context // ends with the server: hijacked connections are unknown to http.Server
 	cancel context.CancelFunc
@@ -42,10 +48,13 @@ type bridge struct {
 	wg     sync.WaitGroup
 }
 
-func newBridge(dial func() (net.Conn, error), origins []string, log *slog.Logger) *bridge {
+func newBridge(dial func() (net.Conn, error), origins []string, clients *quota, log *slog.Logger) *bridge {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &bridge{dial: dial, origins: origins, inward: toBus, log: log, ctx: ctx, cancel: cancel}
+	return &bridge{dial: dial, origins: origins, inward: toBus, clients: clients, log: log, ctx: ctx, cancel: cancel}
 }
+
+// newBridgeQuota counts websockets.
+func newBridgeQuota() *quota { return &quota{total: bridgeClients, each: bridgeClientsEach} }
 
 // ServeHTTP turns the request into a bridged connection and returns when that
 // ends. Each has two goroutines beside this one: towards the browser, and pings.
@@ -55,6 +64,12 @@ func (b *bridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer b.wg.Done()
+	who := clientOf(r.RemoteAddr)
+	if !b.clients.take(who, 1) {
+		writeProblem(w, http.StatusServiceUnavailable, errBusFull.Error())
+		return
+	}
+	defer b.clients.give(who, 1)
 	nc, err := b.dial()
 	if err != nil {
 		writeProblem(w, http.StatusServiceUnavailable, err.Error())

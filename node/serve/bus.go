@@ -14,12 +14,12 @@ import (
 // Bounds of the embedded bus. Signaling is small and rare: an announcement is
 // some 100 bytes, an encrypted offer with every codec some 20 kB.
 const (
-	busMaxPayload       = 1 << 20         // bytes of one message, as the codec's own bound
-	busMaxPending       = 8 << 20         // bytes that wait for one slow client before it is cut off
-	busMaxConnections   = 4096            // clients, ours and those of the bridge together
-	busMaxSubscriptions = 64              // of one client; a peer needs two for each room
-	busMaxControlLine   = 1024            // bytes of a protocol line: verb, subject, lengths
-	busStartTimeout     = 5 * time.Second // measured: 4 to 10 ms
+	busMaxPayload       = 1 << 20           // bytes of one message, as the codec's own bound
+	busMaxPending       = 8 << 20           // bytes that wait for one slow client before it is cut off
+	busMaxConnections   = 2 * bridgeClients // the other half is for the hubs and Mercure, whom strangers must not crowd out
+	busMaxSubscriptions = 64                // of one client; a peer needs two for each room
+	busMaxControlLine   = 1024              // bytes of a protocol line: verb, subject, lengths
+	busStartTimeout     = 5 * time.Second   // measured: 4 to 10 ms
 )
 
 // bus is the embedded nats-server. It opens no port of its own but for MQTT

@@ -10,7 +10,6 @@ import (
 
 	"github.com/weft-rtc/weft/mesh/conn"
 	"github.com/weft-rtc/weft/mesh/driver"
-	natsdriver "github.com/weft-rtc/weft/mesh/driver/nats"
 	"github.com/weft-rtc/weft/mesh/signal"
 	"github.com/weft-rtc/weft/node"
 )
@@ -56,11 +55,12 @@ func (m *media) addresses() []string {
 // Close closes the UDP port. Every hub must be closed before.
 func (m *media) Close() error { return m.api.Close() }
 
-// hubs returns the maker of hub peers on the bus, as newRooms wants it.
-func (m *media) hubs(bus natsdriver.InProcessConnProvider) func(room string) (member, error) {
+// hubs returns the maker of hub peers, each with a driver of its own, as
+// newRooms wants it.
+func (m *media) hubs(newDriver func(*slog.Logger) (driver.Driver, error)) func(room string) (member, error) {
 	return func(room string) (member, error) {
 		log := m.log.With("room", room)
-		d, err := natsdriver.New(natsdriver.Config{InProcess: bus, Logger: log})
+		d, err := newDriver(log)
 		if err != nil {
 			return nil, err
 		}

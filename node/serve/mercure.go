@@ -9,7 +9,6 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
-	"path"
 	"strings"
 	"sync"
 	"time"
@@ -38,6 +37,8 @@ const (
 	mercureStreamsEach   = 256
 	mercureBodies        = 64 << 20 // bytes of POSTs that are being read
 	mercureBodiesEach    = 16 << 20
+	mercureWaiting       = 256 << 20 // bytes of events that wait for slow readers
+	mercureWaitingEach   = 64 << 20
 	mercureQueueEvents   = 4096    // that wait for one slow reader before it is dropped:
 	mercureQueueBytes    = 4 << 20 // a newcomer gets an invoke from everybody at once
 	mercureBusTimeout    = 5 * time.Second
@@ -53,11 +54,12 @@ const (
 // (signaling that was missed is stale), no private updates, no tokens. A peer
 // hears its own packets.
 type mercure struct {
-	origins []string // patterns allowed beside the request's own host
+	origins origins
 	log     *slog.Logger
 	topics  *topics
 	streams quota
 	bodies  quota
+	waiting quota
 
 	ctx    context.Context // ends with the server
 	cancel context.CancelFunc
@@ -66,15 +68,14 @@ type mercure struct {
 	wg     sync.WaitGroup // requests
 }
 
-func newMercure(bus natsdriver.InProcessConnProvider, origins []string, log *slog.Logger) *mercure {
+func newMercure(bus natsdriver.InProcessConnProvider, allowed []string, log *slog.Logger) *mercure {
 	m := &mercure{
+		origins: newOrigins(allowed),
 		log:     log.With("part", "mercure"),
 		topics:  newTopics(bus),
 		streams: quota{total: mercureStreams, each: mercureStreamsEach},
 		bodies:  quota{total: mercureBodies, each: mercureBodiesEach},
-	}
-	for _, origin := range origins {
-		m.origins = append(m.origins, strings.ToLower(origin))
+		waiting: quota{total: mercureWaiting, each: mercureWaitingEach},
 	}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	return m
@@ -107,7 +108,7 @@ func (m *mercure) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer m.wg.Done()
-	if !m.allowOrigin(w, r) {
+	if !m.origins.tell(w, r) {
 		writeProblem(w, http.StatusForbidden, "this request comes from another site's page; name its origin with --allow-origin")
 		return
 	}
@@ -123,31 +124,6 @@ func (m *mercure) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		m.subscribe(w, r)
 	}
-}
-
-// allowOrigin applies the rule of /nats: pages of the same host and of the
-// origins that the operator named, and whatever is no page. It tells the
-// browser.
-func (m *mercure) allowOrigin(w http.ResponseWriter, r *http.Request) bool {
-	w.Header().Add("Vary", "Origin")
-	origin := r.Header.Get("Origin")
-	if origin == "" {
-		return true
-	}
-	u, err := url.Parse(origin)
-	if err != nil || u.Host == "" {
-		return false
-	}
-	allowed, name := strings.EqualFold(u.Host, r.Host), strings.ToLower(u.Scheme+"://"+u.Host)
-	for _, pattern := range m.origins {
-		match, err := path.Match(pattern, name)
-		allowed = allowed || pattern == name || err == nil && match
-	}
-	if allowed {
-		w.Header().Set("Access-Control-Allow-Origin", origin)
-		w.Header().Set("Access-Control-Allow-Credentials", "true") // for what a proxy asks
-	}
-	return allowed
 }
 
 // topicOf checks that there is one topic, a namespace of the signaling.
@@ -186,9 +162,10 @@ func (m *mercure) subscribe(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodHead {
 		return
 	}
-	s := newEventStream()
+	s := newEventStream(&m.waiting, who)
 	leave, err := m.topics.enter(topic, s)
 	if err != nil {
+		s.end(err) // with what has come already
 		h.Del("X-Accel-Buffering")
 		writeProblem(w, http.StatusServiceUnavailable, err.Error())
 		return

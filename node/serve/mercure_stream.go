@@ -4,16 +4,22 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
 )
 
-var errSlowReader = errors.New("serve: the reader is slower than what is published")
+var (
+	errSlowReader = errors.New("serve: the reader is slower than what is published")
+	errStreamOver = errors.New("serve: the stream is over")
+)
 
 // eventStream is the queue of one GET. put and end may be called from any
 // goroutine, carry runs on the request's.
 type eventStream struct {
-	ready chan struct{} // there is something to take, buffered
+	ready   chan struct{} // there is something to take, buffered
+	waiting *quota        // of bytes, for all streams together
+	who     netip.Prefix
 
 	mu     sync.Mutex
 	events [][]byte // oldest first, shared with other streams
@@ -21,13 +27,18 @@ type eventStream struct {
 	err    error    // why the stream ends
 }
 
-func newEventStream() *eventStream { return &eventStream{ready: make(chan struct{}, 1)} }
+func newEventStream(waiting *quota, who netip.Prefix) *eventStream {
+	return &eventStream{ready: make(chan struct{}, 1), waiting: waiting, who: who}
+}
 
 // put adds an event. A reader that lets too many wait loses the stream and not
 // some of its events, so that it knows and announces itself again.
 func (s *eventStream) put(event []byte) {
 	s.mu.Lock()
 	full := len(s.events) >= mercureQueueEvents || s.size+len(event) > mercureQueueBytes
+	if s.err == nil && !full {
+		full = !s.waiting.take(s.who, int64(len(event)))
+	}
 	if s.err == nil && !full {
 		s.events = append(s.events, event)
 		s.size += len(event)
@@ -44,6 +55,7 @@ func (s *eventStream) put(event []byte) {
 func (s *eventStream) end(err error) {
 	s.mu.Lock()
 	if s.err == nil {
+		s.waiting.give(s.who, int64(s.size))
 		s.err, s.events, s.size = err, nil, 0
 	}
 	s.mu.Unlock()
@@ -57,13 +69,14 @@ func (s *eventStream) wake() {
 	}
 }
 
-// take returns what waits.
-func (s *eventStream) take() ([][]byte, error) {
+// take returns what waits. Its size is to be given back to the quota when it
+// does not wait any more.
+func (s *eventStream) take() (events [][]byte, size int, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	events := s.events
+	events, size = s.events, s.size
 	s.events, s.size = nil, 0
-	return events, s.err
+	return events, size, s.err
 }
 
 // carry writes events as they come, and a comment where none comes for long. It
@@ -73,20 +86,22 @@ func (s *eventStream) carry(ctx context.Context, w http.ResponseWriter, r *http.
 	out := http.NewResponseController(w)
 	// For the end of the response, which net/http writes.
 	defer func() { _ = out.SetWriteDeadline(time.Now().Add(mercureWriteTimeout)) }()
+	defer s.end(errStreamOver)
 	tick := time.NewTimer(mercureKeepAlive)
 	defer tick.Stop()
-	events := [][]byte{[]byte(mercureHello)}
+	events, size := [][]byte{[]byte(mercureHello)}, 0
 	for {
-		if err := writeEvents(w, out, events); err != nil {
+		err := writeEvents(w, out, events)
+		s.waiting.give(s.who, int64(size))
+		if err != nil {
 			return err
 		}
 		tick.Reset(mercureKeepAlive)
-		var err error
 		select {
 		case <-s.ready:
-			events, err = s.take()
+			events, size, err = s.take()
 		case <-tick.C:
-			events = [][]byte{[]byte(":\n\n")}
+			events, size = [][]byte{[]byte(":\n\n")}, 0
 		case <-r.Context().Done():
 			return nil
 		case <-ctx.Done():
@@ -98,8 +113,8 @@ func (s *eventStream) carry(ctx context.Context, w http.ResponseWriter, r *http.
 	}
 }
 
-// writeEvents writes and flushes, in bounded time for each event. The deadline does not stay:
-// over HTTP/2 it would end a silent stream.
+// writeEvents writes and flushes, in bounded time for each event. The deadline
+// does not stay: over HTTP/2 it would end a silent stream.
 func writeEvents(w http.ResponseWriter, out *http.ResponseController, events [][]byte) error {
 	if len(events) == 0 {
 		return nil

@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"sync"
 	"testing"
@@ -29,19 +31,20 @@ func (l *pipeListener) Accept() (net.Conn, error) {
 func (l *pipeListener) Close() error   { l.once.Do(func() { close(l.conn) }); return nil }
 func (l *pipeListener) Addr() net.Addr { return &net.TCPAddr{} }
 
+func quietServer() *Server { return &Server{log: slog.New(slog.DiscardHandler)} }
+
 // carried serves one event stream in virtual time; ended gets what carry returns.
 func carried(t *testing.T, http2 bool, test func(s *eventStream, body io.Reader, stop func(), ended <-chan error)) {
 	synctest.Test(t, func(t *testing.T) {
-		s, ended := newEventStream(), make(chan error, 1)
+		waiting := &quota{total: mercureWaiting, each: mercureWaitingEach}
+		s, ended := newEventStream(waiting, clientOf("192.0.2.1:1")), make(chan error, 1)
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		var protocols http.Protocols
 		protocols.SetHTTP1(!http2)
 		protocols.SetUnencryptedHTTP2(http2)
-		server := &http.Server{
-			Protocols: &protocols,
-			Handler:   http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { ended <- s.carry(ctx, w, r) }),
-		}
+		server := quietServer().httpServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { ended <- s.carry(ctx, w, r) }))
+		server.Protocols = &protocols
 		here, there := net.Pipe()
 		l := &pipeListener{conn: make(chan net.Conn, 1)}
 		l.conn <- there
@@ -68,6 +71,10 @@ func carried(t *testing.T, http2 bool, test func(s *eventStream, body io.Reader,
 		_ = here.Close()
 		_ = server.Close()
 		<-done
+		s.put([]byte("late"))
+		if waiting.used != 0 || len(waiting.by) != 0 {
+			t.Errorf("%d bytes are still counted as waiting", waiting.used)
+		}
 	})
 }
 
@@ -113,7 +120,7 @@ func TestStreamDropsSlowReader(t *testing.T) {
 		"many":  []byte("x"),
 		"large": bytes.Repeat([]byte{'x'}, 1<<20),
 	} {
-		s, n := newEventStream(), 0
+		s, n := newEventStream(&quota{total: mercureWaiting}, netip.Prefix{}), 0
 		for s.err == nil && n < 2*mercureQueueEvents {
 			s.put(event)
 			n++
@@ -122,7 +129,7 @@ func TestStreamDropsSlowReader(t *testing.T) {
 			t.Errorf("%s: dropped with event %d, want %d", name, n, want)
 		}
 		s.put(event)
-		if events, err := s.take(); len(events) != 0 || !errors.Is(err, errSlowReader) {
+		if events, _, err := s.take(); len(events) != 0 || !errors.Is(err, errSlowReader) {
 			t.Errorf("%s: %d events, %v", name, len(events), err)
 		}
 	}
@@ -134,6 +141,56 @@ func TestStreamDropsSlowReader(t *testing.T) {
 			t.Errorf("ended with %v", err)
 		}
 	})
+}
+
+// Who sends no body, or reads no answer, does not keep a connection for ever.
+func TestStuckRequestsEnd(t *testing.T) {
+	for name, request := range map[string]string{
+		"no body":   "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 9\r\n\r\n",
+		"no chunk":  "GET / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n",
+		"no reader": "GET /long HTTP/1.1\r\nHost: a.test\r\n\r\n",
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			server := quietServer().httpServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/long" {
+					_, _ = w.Write(make([]byte, 1<<20))
+				}
+			}))
+			here, there := net.Pipe()
+			l, ended := &pipeListener{conn: make(chan net.Conn, 1)}, make(chan struct{})
+			server.ConnState = func(_ net.Conn, state http.ConnState) {
+				if state == http.StateClosed {
+					close(ended)
+				}
+			}
+			l.conn <- there
+			done := make(chan struct{})
+			go func() { defer close(done); _ = server.Serve(l) }()
+			if _, err := io.WriteString(here, request); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			if name != "no reader" {
+				go func() { _, _ = io.Copy(io.Discard, here) }()
+			}
+			<-ended // or the bubble is at a deadlock
+			_ = here.Close()
+			_ = server.Close()
+			<-done
+		})
+	}
+}
+
+// What waits is bounded for all streams of a client together.
+func TestStreamsShareWhatWaits(t *testing.T) {
+	waiting := &quota{total: 100, each: 5}
+	a, b := newEventStream(waiting, clientOf("192.0.2.1:1")), newEventStream(waiting, clientOf("192.0.2.1:2"))
+	other := newEventStream(waiting, clientOf("192.0.2.2:1"))
+	for _, s := range []*eventStream{a, b, other} {
+		s.put([]byte("123"))
+	}
+	if a.err != nil || !errors.Is(b.err, errSlowReader) || other.err != nil {
+		t.Errorf("ended with %v, %v, %v", a.err, b.err, other.err)
+	}
 }
 
 func TestQuota(t *testing.T) {

@@ -122,14 +122,14 @@ func (g *mqttGate) close() {
 
 // newMQTTBridge returns the bridge for /mqtt: MQTT 3.1.1 over WebSocket as in
 // its section 6. The bus is one of newMQTTBus.
-func newMQTTBridge(bus *bus, origins []string, log *slog.Logger) *bridge {
+func newMQTTBridge(bus *bus, origins []string, clients *quota, log *slog.Logger) *bridge {
 	gate := bus.mqtt
 	b := newBridge(func() (net.Conn, error) {
 		if bus.srv.NumClients() >= busMaxConnections {
 			return nil, errBusFull
 		}
 		return gate.dial()
-	}, origins, log)
+	}, origins, clients, log)
 	b.protocols = []string{"mqtt"}
 	b.inward = func(ctx context.Context, ws *websocket.Conn, nc net.Conn) error {
 		f := newMQTTFilter(&binaryReader{ctx: ctx, ws: ws}, nc, gate.user, gate.password)

@@ -37,7 +37,7 @@ func (q *quota) give(who netip.Prefix, n int64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.used -= n
-	if !who.IsValid() {
+	if n == 0 || !who.IsValid() {
 		return
 	}
 	if q.by[who] -= n; q.by[who] <= 0 {

@@ -22,7 +22,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -39,6 +38,8 @@ const (
 
 const (
 	headerTimeout   = 10 * time.Second
+	readTimeout     = 30 * time.Second // for a request with its body; websockets and event streams have rules of their own
+	writeTimeout    = time.Minute      // for its answer, the page's largest file is of some 20 kB
 	idleTimeout     = 2 * time.Minute
 	shutdownTimeout = 5 * time.Second // for requests in flight
 	maxHeaderBytes  = 32 << 10
@@ -67,6 +68,14 @@ type Config struct {
 	NoHub bool
 	// MaxRooms bounds the rooms that the hub is in, default DefaultMaxRooms.
 	MaxRooms int
+	// Signal is the URL of a broker that is used in place of the embedded bus, as
+	// package mesh/driver/dial takes it; default SignalEmbedded. The routes of
+	// signaling are then not served. Pages can reach it only if it is NATS over
+	// WebSocket (ws://, wss://) and the URL has neither user nor query: those
+	// are for the hub alone.
+	Signal string
+	// SignalPrefix is what that broker's users put in front of each namespace.
+	SignalPrefix string
 	// MQTT serves MQTT 3.1.1 over WebSocket at /mqtt beside NATS at /nats, in the
 	// same rooms. It needs a store of at most 64 MiB in the directory for
 	// temporary files while Run runs, and a TCP port of 127.0.0.1 that only this
@@ -91,7 +100,7 @@ type Info struct {
 	Ready  bool     `json:"ready"`
 	URL    string   `json:"url"`             // the page
 	URLs   []string `json:"urls"`            // the same by every address of this machine
-	Signal string   `json:"signal"`          // NATS over WebSocket, for weft publish --signal
+	Signal string   `json:"signal"`          // for weft publish --signal: NATS over WebSocket, or the broker without user and query
 	MQTT   string   `json:"mqtt,omitempty"`  // MQTT over WebSocket
 	UDP    []string `json:"udp,omitempty"`   // media addresses of the hub
 	Hub    bool     `json:"hub"`             // whether rooms get a hub
@@ -105,15 +114,18 @@ type Server struct {
 	cfg     Config
 	listen  address
 	udp     address
+	broker  broker
 	page    *page
 	cert    *tls.Certificate // nil: plain HTTP
 	log     *slog.Logger
 	started atomic.Bool
 
+	// nil with a broker
 	bridge  *bridge
-	mqtt    *bridge // nil without MQTT
+	mqtt    *bridge // nil without MQTT as well
 	mercure *mercure
-	rooms   *rooms // nil without a hub
+
+	rooms *rooms // nil without a hub
 }
 
 // New validates the configuration, reads the certificate and starts nothing.
@@ -133,6 +145,9 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	if s.udp, err = mediaAddress(cfg.UDP, s.listen); err != nil {
+		return nil, err
+	}
+	if s.broker, err = parseBroker(cfg.Signal, cfg.SignalPrefix); err != nil {
 		return nil, err
 	}
 	if err := s.validate(); err != nil {
@@ -163,6 +178,8 @@ func (s *Server) validate() error {
 			"add --open to let everybody in, or listen on loopback", cfg.Listen)
 	case (cfg.TLSCert == "") != (cfg.TLSKey == ""):
 		return errors.New("serve: --tls-cert and --tls-key go together; one of them is missing")
+	case cfg.MQTT && !s.broker.embedded():
+		return errors.New("serve: --mqtt is a way into the embedded signaling, which --signal replaces")
 	case cfg.MaxRooms < 0:
 		return fmt.Errorf("serve: --max-rooms %d is below 1", cfg.MaxRooms)
 	case cfg.NoHub && len(cfg.Rooms) > 0:
@@ -195,13 +212,17 @@ func (s *Server) Run(ctx context.Context) error {
 		return listenError("--listen", s.listen, err)
 	}
 	defer listener.Close()
-	bus, err := s.newBus()
-	if err != nil {
-		return err
+	newDriver, info := s.broker.newDriver, s.info(listener.Addr())
+	if s.broker.embedded() {
+		bus, err := s.newBus()
+		if err != nil {
+			return err
+		}
+		defer bus.Close()
+		newDriver = bus.newDriver
+		s.openBus(bus)
+		defer s.closeBus()
 	}
-	defer bus.Close()
-
-	info := s.info(listener.Addr())
 	if !s.cfg.NoHub {
 		media, err := newMedia(s.udp, s.cfg.ICEServers, s.log)
 		if err != nil {
@@ -209,18 +230,9 @@ func (s *Server) Run(ctx context.Context) error {
 		}
 		defer media.Close()
 		info.UDP = media.addresses()
-		s.rooms = newRooms(s.cfg.MaxRooms, s.log, media.hubs(bus))
+		s.rooms = newRooms(s.cfg.MaxRooms, s.log, media.hubs(newDriver))
 		defer s.rooms.close()
 	}
-	s.bridge = newBridge(bus.InProcessConn, s.cfg.AllowOrigins, s.log)
-	defer s.bridge.Close()
-	if bus.mqtt != nil {
-		s.mqtt = newMQTTBridge(bus, s.cfg.AllowOrigins, s.log)
-		defer s.mqtt.Close()
-		info.MQTT = strings.TrimSuffix(info.Signal, "/nats") + "/mqtt"
-	}
-	s.mercure = newMercure(bus, s.cfg.AllowOrigins, s.log)
-	defer s.mercure.Close()
 	return s.serve(ctx, listener, info)
 }
 
@@ -253,11 +265,7 @@ func (s *Server) serve(ctx context.Context, listener net.Listener, info Info) er
 	if s.rooms != nil {
 		s.rooms.close() // while signaling still works, so that the others learn of it
 	}
-	s.bridge.Close()
-	if s.mqtt != nil {
-		s.mqtt.Close()
-	}
-	s.mercure.Close()
+	s.closeBus()
 	h.stop()
 	return err
 }
@@ -294,6 +302,8 @@ func (s *Server) httpServer(handler http.Handler) *http.Server {
 	return &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		HTTP2:             &http.HTTP2Config{SendPingTimeout: pingEvery, PingTimeout: pingTimeout},

@@ -6,8 +6,10 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -97,6 +99,13 @@ func TestConfigErrors(t *testing.T) {
 		{"rooms", Config{MaxRooms: 1, Rooms: []string{"a", "b"}}, "--max-rooms"},
 		{"negative", Config{MaxRooms: -1}, "--max-rooms"},
 		{"udp name", Config{UDP: "example.org:1"}, "--udp"},
+		{"signal scheme", Config{Signal: "gopher://x"}, "--signal"},
+		{"signal memory", Config{Signal: "memory:"}, "--signal"},
+		{"signal host", Config{Signal: "nats://"}, "--signal"},
+		{"signal of two", Config{Signal: "nats://x,"}, "--signal"},
+		{"signal prefix", Config{SignalPrefix: "px."}, "--signal-prefix"},
+		{"signal prefix of SSE", Config{Signal: "sse+http://x", SignalPrefix: "px."}, "--signal-prefix"},
+		{"MQTT of a broker", Config{Signal: "nats://x", MQTT: true}, "--mqtt"},
 		{"origin", Config{AllowOrigins: []string{"example.org"}}, "--allow-origin"},
 	} {
 		if _, err := New(c.cfg); err == nil || !strings.Contains(err.Error(), c.want) {
@@ -342,5 +351,72 @@ func TestCertificateFiles(t *testing.T) {
 	info := start(t, Config{TLSCert: certFile, TLSKey: keyFile, NoHub: true})
 	if !strings.HasPrefix(info.URL, "https://127.0.0.1:") || info.CertSHA256 != fingerprint(cert) {
 		t.Errorf("info %+v", info)
+	}
+}
+
+// Pages of allowed origins use the API and read its answers, others do not.
+func TestAPIOrigins(t *testing.T) {
+	info := start(t, Config{NoHub: true, AllowOrigins: []string{"https://ok.example", "https://*.wild.example"}})
+	for _, c := range []struct {
+		origin string
+		ok     bool
+	}{
+		{"https://ok.example", true},
+		{"https://a.wild.example", true},
+		{"http://ok.example", false},
+		{"https://evil.example", false},
+		{"null", false},
+	} {
+		want, post := "", http.StatusForbidden
+		if c.ok {
+			want, post = c.origin, http.StatusOK
+		}
+		for _, path := range []string{"config.json", "api/v1/rooms"} {
+			status, h, _ := request(t, http.DefaultClient, "GET", info.URL+path, "Origin", c.origin)
+			if got := h.Get("Access-Control-Allow-Origin"); status != http.StatusOK || got != want {
+				t.Errorf("GET %s from %s: status %d, origin %q allowed", path, c.origin, status, got)
+			}
+		}
+		status, h, _ := request(t, http.DefaultClient, "POST", info.URL+"api/v1/rooms/a", "Origin", c.origin, "Sec-Fetch-Site", "cross-site")
+		if got := h.Get("Access-Control-Allow-Origin"); status != post || got != want {
+			t.Errorf("POST from %s: status %d, origin %q allowed", c.origin, status, got)
+		}
+	}
+}
+
+// Those who hold many connections do not crowd others out.
+func TestBridgeBoundsClients(t *testing.T) {
+	b, err := newBus(slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	bridge := newBridge(b.InProcessConn, nil, &quota{total: 3, each: 2}, slog.New(slog.DiscardHandler))
+	defer bridge.Close()
+	from := make(chan string, 1)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.RemoteAddr = <-from
+		bridge.ServeHTTP(w, r)
+	}))
+	defer s.Close()
+	dial := func(addr string) (*websocket.Conn, int) {
+		from <- addr
+		ws, resp, err := websocket.Dial(t.Context(), s.URL, nil)
+		if err != nil && resp == nil {
+			t.Fatal(err)
+		}
+		return ws, resp.StatusCode
+	}
+	for i, c := range []struct {
+		addr string
+		want int
+	}{{"192.0.2.1:1", 101}, {"192.0.2.1:2", 101}, {"192.0.2.1:3", 503}, {"192.0.2.2:1", 101}, {"192.0.2.3:1", 503}} {
+		ws, status := dial(c.addr)
+		if status != c.want {
+			t.Errorf("connection %d: status %d, want %d", i, status, c.want)
+		}
+		if ws != nil {
+			defer ws.CloseNow()
+		}
 	}
 }

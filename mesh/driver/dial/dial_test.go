@@ -43,7 +43,7 @@ func TestNew(t *testing.T) {
 }
 
 func TestNewRefuses(t *testing.T) {
-	for _, u := range []string{"", "127.0.0.1", "http://user:secret@127.0.0.1", "mqtt+tcp://127.0.0.1", "gopher://user:secret@127.0.0.1", "sse+http://", "nats://\x7f"} {
+	for _, u := range []string{"", "127.0.0.1", "http://user:secret@127.0.0.1", "mqtt+tcp://127.0.0.1", "gopher://user:secret@127.0.0.1", "gopher://secret@127.0.0.1", "gopher://x?authorization=secret", "secret@127.0.0.1", "nats://user:%secret@x", "sse+http://", "nats://\x7f"} {
 		d, err := New(u, Options{})
 		if err == nil {
 			t.Errorf("%q: accepted", u)

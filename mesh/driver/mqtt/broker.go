@@ -146,7 +146,7 @@ func dialWebSocket(ctx context.Context, url string, config *tls.Config) (net.Con
 			Proxy:             http.ProxyFromEnvironment,
 			TLSClientConfig:   config,
 			DisableKeepAlives: true, // nothing is left behind by a broker that refuses
-		}},
+		}, CheckRedirect: refuseRedirect},
 	})
 	if err != nil {
 		if answer != nil {
@@ -157,6 +157,10 @@ func dialWebSocket(ctx context.Context, url string, config *tls.Config) (net.Con
 	life, end := context.WithCancel(context.Background())
 	return &socket{Conn: websocket.NetConn(life, ws, websocket.MessageBinary), ws: ws, end: end}, nil
 }
+
+// refuseRedirect keeps user and password, which follow over the WebSocket, from
+// whoever a redirect points at.
+func refuseRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // socket is a WebSocket as a net.Conn whose Close does not wait for the other
 // side's close frame, which takes up to 5 s.

@@ -5,6 +5,8 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -123,5 +125,28 @@ func TestRefused(t *testing.T) {
 	defer d.Close()
 	if _, err := d.Subscribe(t.Context(), "ns", func([]byte) {}); !errors.Is(err, mqtt.ErrRefused) {
 		t.Errorf("error %v", err)
+	}
+}
+
+// A WebSocket is opened where the URL says, and nowhere else.
+func TestRedirectIsRefused(t *testing.T) {
+	there := make(chan struct{}, 1)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/there" {
+			there <- struct{}{}
+			return
+		}
+		http.Redirect(w, r, "/there", http.StatusFound)
+	}))
+	defer s.Close()
+	d, err := mqtt.New(mqtt.Config{URL: "ws" + strings.TrimPrefix(s.URL, "http")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	select {
+	case <-there:
+		t.Error("the redirect was followed")
+	default:
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -113,6 +114,10 @@ func New(config Config) (*Driver, error) {
 	nc, err := natsgo.Connect(config.URL, d.options(config)...)
 	if err != nil {
 		d.end()
+		var in *url.Error // its text has the URL, which may have a password
+		if errors.As(err, &in) {
+			err = in.Err
+		}
 		return nil, fmt.Errorf("nats: Config.URL: %w", err)
 	}
 	d.nc = nc

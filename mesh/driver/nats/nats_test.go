@@ -225,6 +225,8 @@ func TestConfigErrors(t *testing.T) {
 	}{
 		"no server":          {nats.Config{}, "Config.URL is empty"},
 		"no URL":             {nats.Config{URL: "nats://[::1"}, "Config.URL"},
+		"password in URL":    {nats.Config{URL: "nats://me:%secret@x"}, "Config.URL"},
+		"port in URL":        {nats.Config{URL: "nats://me:secret@x:y"}, "Config.URL"},
 		"blank in prefix":    {nats.Config{URL: "nats://x", Prefix: "a b"}, "Config.Prefix"},
 		"wildcard in prefix": {nats.Config{URL: "nats://x", Prefix: "a.>"}, "Config.Prefix"},
 		"empty token":        {nats.Config{URL: "nats://x", Prefix: "a..b"}, "Config.Prefix"},
@@ -238,7 +240,7 @@ func TestConfigErrors(t *testing.T) {
 				d.Close()
 				t.Fatal("accepted")
 			}
-			if !strings.Contains(err.Error(), c.want) {
+			if !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "secret") {
 				t.Errorf("error %v, want %q in it", err, c.want)
 			}
 		})

@@ -16,12 +16,15 @@ import (
 )
 
 const (
-	// publishTimeout bounds a call of Publish, from the wait for its turn to
-	// the answer.
+	// turnTimeout bounds Publish's wait for its turn, and publishTimeout that for
+	// the answer from then on.
+	turnTimeout    = 10 * time.Second
 	publishTimeout = 10 * time.Second
 	// maxPosts bounds the requests under way, and so the connections over
-	// HTTP/1.1: six are a browser's limit.
-	maxPosts = 6
+	// HTTP/1.1. Who joins a room of 200 has some thousand packets to send within
+	// seconds; at 100 ms to the service and back, 16 at a time are 1600 in
+	// turnTimeout.
+	maxPosts = 16
 	// maxDrain is what is read of an answer, in bytes, to use its connection
 	// again; maxBody is what an error shows of it.
 	maxDrain = 64 << 10
@@ -101,8 +104,9 @@ func plain(err error) error {
 	return err
 }
 
-// Publish implements driver.Driver. It returns when the service has answered,
-// after 10 s at most; packets that one goroutine publishes keep their order.
+// Publish implements driver.Driver. It returns when the service has answered.
+// Beside 15 others it waits 10 s at most for its turn, then 10 s at most for the
+// answer; packets that one goroutine publishes keep their order.
 // Errors are also *StatusError, for what the service says of the packet. One
 // that is ErrInactive as well tells that there was no connection to send it on.
 func (d *Driver) Publish(ctx context.Context, namespace string, packet []byte) error {
@@ -119,10 +123,7 @@ func (d *Driver) Publish(ctx context.Context, namespace string, packet []byte) e
 	if !d.state.Active() {
 		return driver.ErrInactive
 	}
-	within, cancel := context.WithTimeout(ctx, publishTimeout)
-	defer cancel()
-	defer context.AfterFunc(d.life, cancel)()
-	err := d.post(within, namespace, packet)
+	err := d.inTurn(ctx, func(within context.Context) error { return d.post(within, namespace, packet) })
 	switch {
 	case err == nil:
 		return nil
@@ -130,10 +131,33 @@ func (d *Driver) Publish(ctx context.Context, namespace string, packet []byte) e
 		return driver.ErrClosed
 	case ctx.Err() != nil:
 		err = ctx.Err()
-	case within.Err() != nil:
-		err = fmt.Errorf("no answer after %v: %w", publishTimeout, within.Err())
 	}
 	return fmt.Errorf("sse: publish: %w", err)
+}
+
+// inTurn calls post when there are not too many others under way, with a
+// context that bounds it.
+func (d *Driver) inTurn(ctx context.Context, post func(within context.Context) error) error {
+	turn := time.NewTimer(turnTimeout)
+	defer turn.Stop()
+	select {
+	case d.posts <- struct{}{}:
+		defer func() { <-d.posts }()
+	case <-turn.C:
+		return fmt.Errorf("too many packets before this one, for %v: %w", turnTimeout, context.DeadlineExceeded)
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-d.life.Done():
+		return driver.ErrClosed
+	}
+	within, cancel := context.WithTimeout(ctx, publishTimeout)
+	defer cancel()
+	defer context.AfterFunc(d.life, cancel)()
+	err := post(within)
+	if err != nil && within.Err() != nil {
+		return fmt.Errorf("no answer after %v: %w", publishTimeout, within.Err())
+	}
+	return err
 }
 
 // begin enters a call into wg, which the caller leaves; false means closed.
@@ -148,12 +172,6 @@ func (d *Driver) begin() bool {
 }
 
 func (d *Driver) post(ctx context.Context, namespace string, packet []byte) error {
-	select {
-	case d.posts <- struct{}{}:
-		defer func() { <-d.posts }()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, d.endpoint.topic(namespace), strings.NewReader(form(namespace, packet)))
 	if err != nil {
 		return err

@@ -22,43 +22,8 @@ import (
 func TestDriver(t *testing.T) {
 	s := newService(t, newHub())
 	drivertest.Run(t, func() (a, b driver.Driver) {
-		return inStep(connect(t, Config{URL: s.url()}), connect(t, Config{URL: s.url()}))
+		return connect(t, Config{URL: s.url()}), connect(t, Config{URL: s.url()})
 	})
-}
-
-// inStep makes a's Publish to "slow" wait until b has taken the packet, for the
-// test of a slow receiver. It wants all packets to have come when one has that
-// was published after them on another namespace, which is another stream here.
-func inStep(a, b driver.Driver) (driver.Driver, driver.Driver) {
-	seen := make(chan struct{}, 1)
-	return publisher{a, seen}, listener{b, seen}
-}
-
-type publisher struct {
-	driver.Driver
-	seen <-chan struct{}
-}
-
-func (p publisher) Publish(ctx context.Context, namespace string, packet []byte) error {
-	err := p.Driver.Publish(ctx, namespace, packet)
-	if err == nil && namespace == "slow" {
-		<-p.seen
-	}
-	return err
-}
-
-type listener struct {
-	driver.Driver
-	seen chan<- struct{}
-}
-
-func (l listener) Subscribe(ctx context.Context, namespace string, receive func([]byte)) (func() error, error) {
-	if namespace == "slow" {
-		if _, err := l.Driver.Subscribe(ctx, namespace, func([]byte) { l.seen <- struct{}{} }); err != nil {
-			return nil, err
-		}
-	}
-	return l.Driver.Subscribe(ctx, namespace, receive)
 }
 
 func TestOutage(t *testing.T) {

@@ -224,6 +224,32 @@ func TestNoAnswer(t *testing.T) {
 	})
 }
 
+// A burst waits for its turns: the time for an answer begins with the request.
+func TestBurst(t *testing.T) {
+	slow := func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		<-time.After(publishTimeout * 3 / 5)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		inBubble(&script{steps: []http.HandlerFunc{slow}}, func(dial dialFunc) {
+			d, err := newDriver(Config{URL: "http://service.test"}, dial)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer d.Close()
+			var wg sync.WaitGroup
+			for range 2 * maxPosts {
+				wg.Go(func() {
+					if err := d.Publish(t.Context(), "a", nil); err != nil {
+						t.Errorf("publish: %v", err)
+					}
+				})
+			}
+			wg.Wait()
+		})
+	})
+}
+
 // Without streams the driver asks from time to time, and sooner when its
 // connection ends.
 func TestProbe(t *testing.T) {

@@ -19,11 +19,12 @@ function roomOfPath() {
   try { return decodeURIComponent(match[1]); } catch { return null; }
 }
 
-/** @returns {Promise<import("./call.js").Config>} */
+/** Null: browsers have no way to this server's signaling. @returns {Promise<import("./call.js").Config | null>} */
 async function loadConfig() {
   const here = `${location.protocol === "https:" ? "wss:" : "ws:"}//${location.host}/nats`;
   const response = await fetch("/config.json").catch(() => null);
   const config = response?.ok ? await response.json().catch(() => null) : null;
+  if (config?.signaling === null) return null;
   const options = config?.signaling?.options ?? {};
   const servers = [options.servers ?? here].flat().filter((s) => typeof s === "string" && /^wss?:/.test(s));
   return {
@@ -43,7 +44,9 @@ function lobby(room, join) {
 
 /** @param {string} room @param {string} name @param {import("./media.js").LocalMedia} media */
 async function enter(room, name, media) {
-  const call = new Call({ room, name, media, config: await loadConfig(), onleave: () => { weft.peer = null; left(room); } });
+  const config = await loadConfig();
+  if (!config) { unreachable(); return; }
+  const call = new Call({ room, name, media, config, onleave: () => { weft.peer = null; left(room); } });
   weft.peer = call.peer;
   remember(room);
   show(call.element);
@@ -54,6 +57,13 @@ async function enter(room, name, media) {
     call.leave();
     toast(`Could not join: ${/** @type {any} */ (error)?.message ?? error}`, 10000);
   }
+}
+
+function unreachable() {
+  document.title = "Weft";
+  show(h("div.landing", {}, h("div.cloth", { "aria-hidden": "true" }), h("main", {},
+    h("h1", {}, mark(), "Weft"),
+    h("p.lead", {}, "This server has no signaling for browsers: it uses a broker that pages cannot reach."))));
 }
 
 /** @param {string} room */
@@ -70,4 +80,5 @@ const room = roomOfPath();
 if (room === null) show(landing());
 else if (!globalThis.isSecureContext || !globalThis.crypto?.subtle) show(insecure(room));
 else if (roomProblem(room)) { show(landing()); toast(roomProblem(room)); }
+else if (!await loadConfig()) unreachable();
 else lobby(room, query.get("join"));
