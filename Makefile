@@ -16,6 +16,8 @@ SOAKFUZZTIME ?= 10m
 SOAKCOUNT    ?= 20
 # playwright-core drives the Chromium of the distribution.
 PLAYWRIGHT ?= 1.65.1
+# puppeteer-core drives its Firefox.
+PUPPETEER  ?= 24.43.1
 # The server that the Socket.IO driver is tested against.
 SOCKETIO   ?= 4.8.4
 
@@ -100,4 +102,4 @@ need-node:
 	  echo "Node.js 20 and npm are missing, which the page's tests need: apt-get install nodejs npm" >&2; exit 1; }
 
 tools: need-node
-	@PLAYWRIGHT=$(PLAYWRIGHT) SOCKETIO=$(SOCKETIO) .ci/tools $(TOOLS)
+	@PLAYWRIGHT=$(PLAYWRIGHT) PUPPETEER=$(PUPPETEER) SOCKETIO=$(SOCKETIO) .ci/tools $(TOOLS)

@@ -33,7 +33,7 @@ type reply struct {
 	Error string          `json:"error"`
 }
 
-// startBrowser starts the driver; Chromium itself comes with the first page.
+// startBrowser starts the driver; a browser itself comes with its first page.
 func startBrowser(t *testing.T) *browser {
 	t.Helper()
 	tools, err := filepath.Abs("../../.tools")
@@ -43,16 +43,9 @@ func startBrowser(t *testing.T) *browser {
 	if _, err := os.Stat(filepath.Join(tools, "node_modules/playwright-core")); err != nil {
 		t.Fatalf("playwright-core is missing, `make tools` installs it: %v", err)
 	}
-	chromium := ""
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
-		if chromium, err = exec.LookPath(name); err == nil {
-			break
-		}
-	}
-	if chromium == "" {
-		t.Fatal("chromium is missing, `make tools` installs it")
-	}
-	cmd := exec.Command("node", "testdata/browser.mjs", tools, chromium)
+	chromium := program(t, "chromium", "chromium-browser", "google-chrome")
+	firefox := program(t, "firefox-esr", "firefox")
+	cmd := exec.Command("node", "testdata/browser.mjs", tools, chromium, firefox)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -74,6 +67,18 @@ func startBrowser(t *testing.T) *browser {
 		_ = cmd.Wait()
 	})
 	return b
+}
+
+// program returns the path of the first program that is there.
+func program(t *testing.T, names ...string) string {
+	t.Helper()
+	for _, name := range names {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	t.Fatalf("%s is missing, `make tools` installs it", names[0])
+	return ""
 }
 
 func (b *browser) read(out io.Reader) {

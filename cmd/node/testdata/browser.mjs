@@ -1,8 +1,8 @@
-// Drives Chromium for e2e_test.go: one JSON command a line on standard input,
+// Drives Chromium and Firefox for e2e_test.go: one JSON command a line on standard input,
 // one JSON answer a line on standard output. Every command has an id, which the
 // answer repeats, with either "value" or "error". Commands run concurrently.
 //
-//   open {browser, page, url, script}   a page in a context of its own; browser is "media" or "plain"
+//   open {browser, page, url, script}   a page in a context of its own; browser is "media", "plain" or "firefox"
 //   flow {page, peers, frames, audio}   wait until so many peers brought so many new frames, and sound
 //   absent {page, peer}                 wait until a peer has left the statistics
 //   text {page, text}                   wait until the page shows a text
@@ -19,8 +19,9 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-const [tools, executablePath] = process.argv.slice(2);
-const { chromium } = createRequire(join(tools, 'package.json'))('playwright-core');
+const [tools, executablePath, firefoxPath] = process.argv.slice(2);
+const load = createRequire(join(tools, 'package.json'));
+const { chromium } = load('playwright-core');
 
 // What any headless Chromium in a container needs, and what keeps it from
 // calling home.
@@ -42,11 +43,37 @@ const kinds = {
   plain: [],
 };
 
+// The same for Firefox: a camera and a microphone, allowed without asking, real
+// addresses, sound without a click, and nothing that calls home.
+const firefoxPrefs = {
+  'media.navigator.streams.fake': true,
+  'media.navigator.permission.disabled': true,
+  'media.peerconnection.ice.loopback': true,
+  'media.peerconnection.ice.obfuscate_host_addresses': false,
+  'media.autoplay.default': 0,
+  'media.autoplay.blocking_policy': 0,
+  'media.gmp-manager.url': '',
+  'app.update.enabled': false,
+  'extensions.update.enabled': false,
+  'datareporting.policy.dataSubmissionEnabled': false,
+  'browser.safebrowsing.malware.enabled': false,
+  'browser.safebrowsing.phishing.enabled': false,
+  'services.settings.server': 'http://127.0.0.1:9/',
+  'network.captive-portal-service.enabled': false,
+  'network.connectivity-service.enabled': false,
+};
+
 const browsers = new Map(); // kind -> promise of a browser
 const pages = new Map(); // name -> { page, context, console }
 const folders = [];
 
 function launch(kind) {
+  if (kind === 'firefox' && !browsers.has(kind)) {
+    // Firefox of the distribution speaks WebDriver BiDi only, playwright wants its own build.
+    browsers.set(kind, load('puppeteer-core').launch({
+      browser: 'firefox', executablePath: firefoxPath, headless: true, extraPrefsFirefox: firefoxPrefs,
+    }));
+  }
   if (!browsers.has(kind)) {
     const profile = mkdtempSync(join(tmpdir(), 'weft-browser-'));
     folders.push(profile);
@@ -107,8 +134,15 @@ function flowCounter() {
 
 const commands = {
   async open({ browser, page: name, url, script }) {
-    const context = await (await launch(browser)).newContext({ viewport: { width: 1024, height: 640 } });
+    const b = await launch(browser);
+    const viewport = { width: 1024, height: 640 };
+    const context = browser === 'firefox' ? await b.createBrowserContext() : await b.newContext({ viewport });
     const page = await context.newPage();
+    if (browser === 'firefox') { // where puppeteer's words differ from playwright's
+      page.addInitScript = (code) => page.evaluateOnNewDocument(code);
+      page.setViewportSize = (size) => page.setViewport(size);
+      await page.setViewport(viewport);
+    }
     const lines = [];
     page.on('console', (m) => lines.push(`${m.type()}: ${m.text()}`));
     page.on('pageerror', (err) => lines.push(`uncaught: ${err.message}`));
