@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -49,13 +50,29 @@ func (l *Link) OpenChannel(o conn.ChannelOptions) {
 		return
 	}
 	l.do(func() {
-		switch {
-		case l.ready:
+		if l.ready {
 			l.openChannel(o)
-		case len(l.channels.wishes) < conn.MaxChannels:
-			l.channels.wishes = append(l.channels.wishes, o)
-		default:
-			l.log.Warn("data channel not opened", "label", o.Label, "err", conn.ErrTooManyChannels)
+		} else {
+			l.wish(o)
+		}
+	})
+}
+
+// wish keeps what cannot be done now.
+func (l *Link) wish(o conn.ChannelOptions) {
+	if len(l.channels.wishes) >= conn.MaxChannels {
+		l.log.Warn("data channel not opened", "label", o.Label, "err", conn.ErrTooManyChannels)
+		return
+	}
+	l.channels.wishes = append(l.channels.wishes, o)
+}
+
+// ForgetChannel takes back a wish that has not been done yet. It does not block.
+func (l *Link) ForgetChannel(o conn.ChannelOptions) {
+	l.do(func() {
+		l.channels.wishes = slices.DeleteFunc(l.channels.wishes, func(w conn.ChannelOptions) bool { return keyOf(w) == keyOf(o) })
+		if l.channels.waiting[keyOf(o)] {
+			l.channels.waiting[keyOf(o)] = false
 		}
 	})
 }
@@ -99,7 +116,8 @@ func (l *Link) openChannel(o conn.ChannelOptions) {
 // and a pre-negotiated id is not free.
 func (l *Link) openAfter(old *conn.DataChannel, o conn.ChannelOptions) {
 	key := keyOf(o)
-	if l.channels.waiting[key] {
+	if _, waits := l.channels.waiting[key]; waits {
+		l.channels.waiting[key] = true // it may have been forgotten
 		return
 	}
 	if l.channels.waiting == nil {
@@ -116,9 +134,12 @@ func (l *Link) openAfter(old *conn.DataChannel, o conn.ChannelOptions) {
 			return
 		}
 		l.do(func() {
+			wanted := l.channels.waiting[key]
 			delete(l.channels.waiting, key)
 			l.forgetChannel(old)
-			l.openChannel(o)
+			if wanted {
+				l.openChannel(o)
+			}
 		})
 	})
 }
@@ -132,7 +153,12 @@ func (l *Link) askForChannel(o conn.ChannelOptions) {
 	if o.Unordered {
 		r.Ordered = new(bool)
 	}
-	if err := l.SendEvent(signal.EventChannel, r); err != nil {
+	err := l.SendEvent(signal.EventChannel, r)
+	switch {
+	case err == nil:
+	case errors.Is(err, conn.ErrRestarting), errors.Is(err, conn.ErrControlFull):
+		l.wish(o) // until the connection is up again
+	default:
 		l.log.Warn("data channel not asked for", "label", o.Label, "err", err)
 	}
 }

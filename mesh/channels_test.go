@@ -185,6 +185,62 @@ func TestOpenChannelEarly(t *testing.T) {
 	})
 }
 
+// TestForgetChannel: a wish that was taken back before it could be done is not
+// done, and may be made again.
+func TestForgetChannel(t *testing.T) {
+	bubble(t, func(t *testing.T, s *site) {
+		p := joinPair(t, s)
+		gone, kept := conn.ChannelOptions{Label: "gone"}, conn.ChannelOptions{Label: "kept"}
+		early := 0
+		for range 200 {
+			pass(time.Millisecond)
+			for _, g := range []*guest{p.a, p.b} {
+				for _, l := range g.room.Links() {
+					if l.State() == conn.StateConnected {
+						continue
+					}
+					early++
+					l.OpenChannel(gone)
+					l.OpenChannel(kept)
+					l.ForgetChannel(gone)
+				}
+			}
+		}
+		if early == 0 {
+			t.Error("no wish was made before the connection was up")
+		}
+		a, _ := p.links()
+		p.check("kept")
+		a.OpenChannel(gone)
+		p.check("kept gone")
+	})
+}
+
+// TestWishInRestart: a channel that is wished for while ICE restarts comes when
+// that is over, whoever wishes.
+func TestWishInRestart(t *testing.T) {
+	for _, polite := range []bool{false, true} {
+		bubble(t, func(t *testing.T, s *site) {
+			p := joinPair(t, s)
+			a, b := p.links()
+			l := a
+			if polite {
+				l = b
+			}
+			l.RestartICE()
+			for i := range 40 {
+				pass(5 * time.Millisecond)
+				l.OpenChannel(conn.ChannelOptions{Label: fmt.Sprint(i)})
+			}
+			pass(10 * time.Second)
+			synctest.Wait()
+			if a, b := len(p.a.alive()), len(p.b.alive()); a != 40 || b != 40 {
+				t.Errorf("polite %v: %d and %d channels of 40", polite, a, b)
+			}
+		})
+	}
+}
+
 func TestChannelReopens(t *testing.T) {
 	bubble(t, func(t *testing.T, s *site) {
 		p := joinPair(t, s)

@@ -20,6 +20,9 @@ func (c *linkConn) ConnState(s conn.State) {
 		switch s {
 		case conn.StateConnected:
 			l.arrived()
+			if l.ready { // wishes that met an ICE restart
+				l.openWishes()
+			}
 		case conn.StateDisconnected:
 			if t := l.room.cfg.ConnectTimeout; t > 0 {
 				l.deadline.Reset(t)

@@ -170,6 +170,7 @@ func (r *remote) open(o ChannelOptions) {
 // there is one already; Peer.mu is held.
 func (r *remote) unwish(key channelKey) *Channel {
 	delete(r.wishes, key)
+	r.link.ForgetChannel(ChannelOptions{Label: key.label, Negotiated: key.id != 0, ID: key.id})
 	r.tell()
 	return r.channel(key)
 }
