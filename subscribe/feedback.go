@@ -121,6 +121,7 @@ func (f *Forwarder) planResend(seq uint16, now time.Time) *parcel {
 	}
 	e.sent = stamp
 	out.writer, out.payload = f.writer, p.Payload
+	e.move.apply(out, &p)
 	out.header = f.resendHeader(seq, e.ts, &p)
 	if rtx {
 		f.wrap(out, seq, len(p.Payload))

@@ -3,6 +3,7 @@ package subscribe
 import (
 	"log/slog"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"time"
 
@@ -75,6 +76,8 @@ type Forwarder struct {
 	phase       phase
 
 	out      outgoing
+	vp8      bool // the track's codec
+	pictures vp8Numbers
 	times    times
 	cursor   int64 // replaying: next index
 	boundary bool  // replaying: the last packet ended a picture
@@ -199,6 +202,7 @@ func (f *Forwarder) takeOver(t *publish.Track) {
 	}
 	f.out.newTrack()
 	f.times.rate = t.Codec().ClockRate
+	f.vp8 = strings.EqualFold(t.Codec().Name, codec.VP8)
 	f.times.rebase = true
 }
 

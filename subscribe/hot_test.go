@@ -63,6 +63,19 @@ func TestHotPathAllocatesNothing(t *testing.T) {
 			}
 		})
 	}
+	t.Run("moved picture numbers", func(t *testing.T) {
+		s := newStudio(vp8, 50)
+		s.payload = append([]byte("\x90\xc0\x80\x05\x01\x01"), make([]byte, 1150)...)
+		for _, f := range s.forwarders {
+			f.pictures.move = vp8Move{picture: 300, tl0: 3} // as after a change of layers
+		}
+		for range s.track.Window() {
+			s.packet()
+		}
+		if n := testing.AllocsPerRun(500, s.packet); n != 0 {
+			t.Errorf("%v allocations for a packet to 50 subscribers", n)
+		}
+	})
 	t.Run("nack", func(t *testing.T) {
 		s := newStudio(vp8, 1)
 		for range s.track.Window() {

@@ -147,7 +147,7 @@ func (f *Forwarder) change(p *publish.Packet) (left *input) {
 	left = f.in
 	f.times.change(left.layer, f.coming.layer, p)
 	f.in, f.coming = f.coming, nil
-	f.out.begin(f.in.layer, p.Index)
+	f.begin(f.in.layer, p.Index)
 	f.phase, f.liveFrom = live, p.Index
 	f.stats.Switches++
 	return left

@@ -100,12 +100,14 @@ func (s *simulcast) run(d time.Duration) {
 			}
 			for part := range 2 {
 				width, height := 160<<i, 90<<i
-				payload := []byte{0x10, 1, 0, 0, 0x9d, 0x01, 0x2a, byte(width), byte(width >> 8), byte(height), byte(height >> 8), byte(i)}
+				id := uint16(s.frame + 32_700*i) // each layer counts for itself
+				payload := []byte{0x90, 0xc0, 0x80 | byte(id>>8)&0x7f, byte(id), byte(s.frame + 100*i),
+					1, 0, 0, 0x9d, 0x01, 0x2a, byte(width), byte(width >> 8), byte(height), byte(height >> 8), byte(i)}
 				if key {
-					payload[1] = 0
+					payload[5] = 0
 				}
 				if part == 1 {
-					payload[0] = 0
+					payload[0] = 0x80
 				}
 				payload = binary.BigEndian.AppendUint32(payload, uint32(s.frame))
 				l.WriteRTP(&rtp.Header{Version: 2, SSRC: uint32(i + 1), SequenceNumber: s.seq[i], Timestamp: ts, Marker: part == 1}, payload, s.now)
@@ -128,13 +130,22 @@ func (s *simulcast) watch() (seen []view) {
 	var last *rtp.Packet
 	shown := -1
 	for _, p := range s.w.take() {
-		layer, frame := int(p.Payload[11]), int(binary.BigEndian.Uint32(p.Payload[12:]))
-		start, key := p.Payload[0]&0x10 != 0, p.Payload[1] == 0
+		layer, frame := int(p.Payload[15]), int(binary.BigEndian.Uint32(p.Payload[16:]))
+		start, key := p.Payload[0]&0x10 != 0, p.Payload[5] == 0
 		if last != nil {
 			if p.SequenceNumber != last.SequenceNumber+1 {
 				s.t.Errorf("number %d follows %d", p.SequenceNumber, last.SequenceNumber)
 			}
-			before := int(binary.BigEndian.Uint32(last.Payload[12:]))
+			before := int(binary.BigEndian.Uint32(last.Payload[16:]))
+			step := uint16(0)
+			if start {
+				step = 1
+			}
+			picture, tl0 := findVP8(p.Payload).read(p.Payload)
+			lastPicture, lastTL0 := findVP8(last.Payload).read(last.Payload)
+			if picture != (lastPicture+step)&0x7fff || tl0 != lastTL0+uint8(step) {
+				s.t.Errorf("picture number %d, %d follows %d, %d", picture, tl0, lastPicture, lastTL0)
+			}
 			want := int32(frame-before) * 2970
 			if start && want == 0 {
 				want = 1 // the key picture of what the other layer has shown just before

@@ -6,18 +6,19 @@ import (
 	"github.com/weft-rtc/weft/publish"
 )
 
-// Sizes of the ring of outgoing numbers: 24 kB for video, as far back as a
+// Sizes of the ring of outgoing numbers: 32 kB for video, as far back as a
 // track's history goes; for audio 128 numbers are 2.5 s.
 const (
 	videoRing = 1024
 	audioRing = 128
 )
 
-// entry is what stands behind one outgoing sequence number. 24 bytes.
+// entry is what stands behind one outgoing sequence number. 32 bytes.
 type entry struct {
 	index int64 // the layer's number
 	layer *publish.Layer
 	ts    uint32 // outgoing timestamp
+	move  vp8Move
 	sent  uint32 // neverSent, sentOnce, or when it was sent again, see stamp
 }
 

@@ -122,6 +122,12 @@ func (f *Forwarder) forward(p *publish.Packet) {
 	f.mu.Unlock()
 }
 
+// begin starts a run of numbers. Callers hold mu.
+func (f *Forwarder) begin(layer *publish.Layer, index int64) {
+	f.pictures.rebase = f.out.layer != layer || index < f.out.expect // again
+	f.out.begin(layer, index)
+}
+
 // start leaves waiting if it can: at the packet p if that is a key picture, else
 // at the last one that the history has whole. p is nil on a tick. wantKey says
 // that the publisher should be asked for a key picture. Callers hold mu.
@@ -129,7 +135,7 @@ func (f *Forwarder) start(p *publish.Packet, now time.Time) (wantKey bool) {
 	newest, ts, _ := f.in.layer.Newest()
 	if p != nil && p.Keyframe && p.Index == newest { // not one that was repaired
 		f.times.anchor(p.Timestamp, now)
-		f.out.begin(f.in.layer, p.Index)
+		f.begin(f.in.layer, p.Index)
 		f.phase, f.liveFrom = live, p.Index
 		return false
 	}
@@ -138,7 +144,7 @@ func (f *Forwarder) start(p *publish.Packet, now time.Time) (wantKey bool) {
 		return f.video()
 	}
 	f.times.anchor(ts, now)
-	f.out.begin(f.in.layer, key)
+	f.begin(f.in.layer, key)
 	f.phase, f.cursor, f.boundary = replaying, key, false
 	f.liveFrom = newest + 1 // moved on until the end of the replay
 	f.stats.Replays++
@@ -166,6 +172,10 @@ func (f *Forwarder) plan(p *publish.Packet, liveTS uint32, out *parcel) DropReas
 	}
 	e := f.out.at(number)
 	e.ts, e.sent = liveTS, sentOnce
+	if f.vp8 && len(p.Payload) > 0 {
+		e.move = f.pictures.place(p.Payload, late)
+		e.move.apply(out, p)
+	}
 	if !late {
 		f.times.sent(p.Timestamp, liveTS, p.Arrival)
 	}
