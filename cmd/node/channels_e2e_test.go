@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"testing"
 	"time"
 
@@ -26,7 +27,12 @@ const correspondent = `
 window.mail = { got: [], waiting: [] };
 mail.hash = async (b) => [...new Uint8Array(await crypto.subtle.digest("SHA-256", b))].map((x) => x.toString(16).padStart(2, "0")).join("");
 mail.note = (line) => { mail.got.push(line); mail.waiting.splice(0).forEach((f) => f()); };
-mail.next = async () => { while (!mail.got.length) await new Promise((f) => mail.waiting.push(f)); return mail.got.shift(); };
+mail.next = async () => {
+  const late = setTimeout(() => mail.note("nothing in a minute; " + JSON.stringify([weft.peer.id, weft.peer.room, weft.peer.active, document.visibilityState, document.body.innerText.slice(0, 200), ...[...weft.peer.links.values()].map((l) => [l.id, l.state, l.open, l.pc.iceConnectionState, l.pc.signalingState, weft.peer.reached("post")])])), 60_000);
+  while (!mail.got.length) await new Promise((f) => mail.waiting.push(f));
+  clearTimeout(late);
+  return mail.got.shift();
+};
 mail.big = new Uint8Array(20_000_000).map((_, i) => i * 7);
 weft.peer.on("channel", ({ action, label }) => { if (action !== "new" && label !== "files") mail.note(label + " " + action); });
 weft.peer.on("data", async ({ message }) => {
@@ -65,6 +71,9 @@ type mail struct {
 	peer *node.Peer
 	got  chan string // what the peer got
 	big  []byte
+
+	mu    sync.Mutex
+	lines []string
 }
 
 func newMail(h *house, browser string) *mail {
@@ -74,7 +83,7 @@ func newMail(h *house, browser string) *mail {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	api, err := conn.NewAPI(conn.Config{Loopback: true})
+	api, err := conn.NewAPI(conn.Config{IncludeLoopback: true}) // Firefox without a camera uses other addresses
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -92,9 +101,26 @@ func newMail(h *house, browser string) *mail {
 		m.big[i] = byte(i * 7)
 	}
 	p.OnMessage(m.receive)
-	m.eval("new Promise((done) => { const look = () => window.weft?.peer ? done(true) : setTimeout(look, 50); look(); })")
+	p.OnConnection(func(e node.ConnectionEvent) { m.log(e.State, e.Err) })
+	h.t.Cleanup(m.failed)
+	m.call("wait", args{"page": m.page, "expression": "!!window.weft?.peer", "timeout": patience})
 	m.eval(correspondent)
 	return m
+}
+
+// log keeps what may explain a failure; failed shows it.
+func (m *mail) log(v ...any) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.lines = append(m.lines, fmt.Sprintln(append([]any{time.Now().Format("05.000")}, v...)...))
+}
+
+func (m *mail) failed() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.t.Failed() {
+		m.t.Logf("connections of the node:\n%s", m.lines)
+	}
 }
 
 func (m *mail) receive(e node.ChannelEvent) {
@@ -129,7 +155,10 @@ func (m *mail) eval(expression string) string {
 func (m *mail) pageGets(want string) {
 	m.t.Helper()
 	if got := m.eval("mail.next()"); got != want {
-		m.t.Errorf("the page got %s, want %s", got, want)
+		for _, r := range m.peer.Connections() {
+			m.t.Logf("the node has %s: %v, %d channels", r.ID(), r.State(), len(r.Channels()))
+		}
+		m.t.Fatalf("the page got %s, want %s", got, want)
 	}
 }
 

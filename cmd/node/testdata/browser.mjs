@@ -6,6 +6,7 @@
 //   flow {page, peers, frames, audio}   wait until so many peers brought so many new frames, and sound
 //   absent {page, peer}                 wait until a peer has left the statistics
 //   text {page, text}                   wait until the page shows a text
+//   wait {page, expression}             wait until it is true
 //   eval {page, expression}             its value
 //   shot {page, path}                   a picture
 //   view {page, width, height}          resize
@@ -68,12 +69,6 @@ const pages = new Map(); // name -> { page, context, console }
 const folders = [];
 
 function launch(kind) {
-  if (kind === 'firefox' && !browsers.has(kind)) {
-    // Firefox of the distribution speaks WebDriver BiDi only, playwright wants its own build.
-    browsers.set(kind, load('puppeteer-core').launch({
-      browser: 'firefox', executablePath: firefoxPath, headless: true, extraPrefsFirefox: firefoxPrefs,
-    }));
-  }
   if (!browsers.has(kind)) {
     const profile = mkdtempSync(join(tmpdir(), 'weft-browser-'));
     folders.push(profile);
@@ -84,6 +79,45 @@ function launch(kind) {
     }));
   }
   return browsers.get(kind);
+}
+
+/** Fails after so many milliseconds. */
+function within(ms, promise) {
+  let timer;
+  const late = new Promise((_, fail) => { timer = setTimeout(() => fail(new Error(`nothing for ${ms} ms`)), ms); });
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}
+
+// The Firefox of a distribution speaks WebDriver BiDi only: playwright wants a
+// build of its own. On a busy machine it may die while it starts, of which
+// nobody hears; then it is started again.
+async function firefoxPage(viewport) {
+  for (let tries = 3; ; tries--) {
+    let browser;
+    try {
+      browser = browsers.get('firefox') ?? await load('puppeteer-core').launch({
+        browser: 'firefox', executablePath: firefoxPath, headless: true, extraPrefsFirefox: firefoxPrefs,
+      });
+      browsers.set('firefox', browser);
+      const context = await within(30_000, browser.createBrowserContext());
+      const page = await within(30_000, context.newPage());
+      await within(30_000, page.setViewport(viewport));
+      page.addInitScript = (code) => page.evaluateOnNewDocument(code); // playwright's words
+      page.setViewportSize = (size) => page.setViewport(size);
+      return { context, page };
+    } catch (err) {
+      browsers.delete('firefox');
+      browser?.process()?.kill('SIGKILL');
+      if (tries === 1) throw err;
+    }
+  }
+}
+
+async function newPage(kind) {
+  const viewport = { width: 1024, height: 640 };
+  if (kind === 'firefox') return firefoxPage(viewport);
+  const context = await (await launch(kind)).newContext({ viewport });
+  return { context, page: await context.newPage() };
 }
 
 const get = (name) => {
@@ -134,15 +168,7 @@ function flowCounter() {
 
 const commands = {
   async open({ browser, page: name, url, script }) {
-    const b = await launch(browser);
-    const viewport = { width: 1024, height: 640 };
-    const context = browser === 'firefox' ? await b.createBrowserContext() : await b.newContext({ viewport });
-    const page = await context.newPage();
-    if (browser === 'firefox') { // where puppeteer's words differ from playwright's
-      page.addInitScript = (code) => page.evaluateOnNewDocument(code);
-      page.setViewportSize = (size) => page.setViewport(size);
-      await page.setViewport(viewport);
-    }
+    const { context, page } = await newPage(browser);
     const lines = [];
     page.on('console', (m) => lines.push(`${m.type()}: ${m.text()}`));
     page.on('pageerror', (err) => lines.push(`uncaught: ${err.message}`));
@@ -178,6 +204,11 @@ const commands = {
       body = await entry.page.evaluate(() => document.body.innerText);
       return { done: body.toLowerCase().includes(text.toLowerCase()), value: body };
     }, () => `page ${page} does not show ${text}: ${body}`);
+  },
+  async wait({ page, expression, timeout }) {
+    const entry = get(page);
+    return poll(timeout, async () => ({ done: await within(10_000, entry.page.evaluate(expression)), value: true }),
+      () => `page ${page}: not ${expression}\nconsole:\n${entry.lines.slice(-20).join('\n')}`);
   },
   async eval({ page, expression }) {
     return get(page).page.evaluate(expression);
