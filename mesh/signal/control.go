@@ -20,7 +20,7 @@ const (
 	EventRoster                     // who is behind a hub; known to Weft only
 	EventSubscribe                  // what a viewer wants of streams; known to Weft only
 	EventMessage                    // a short text to all, which a hub passes on; known to Weft only
-	EventSpeakers                 // who speaks, from a hub; known to Weft only
+	EventSpeakers                   // who speaks, from a hub; known to Weft only
 )
 
 // String returns the lower-case name of the event, or its number.
