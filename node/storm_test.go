@@ -28,6 +28,8 @@ func TestStorm(t *testing.T) {
 		var all sync.WaitGroup
 		var ledgers []*ledger
 		var peers []*Peer
+		var cams []*camera
+		var tracks []*publish.Track // that came in anywhere
 		var mu sync.Mutex
 		sent := map[string]int{}
 		for i := range n {
@@ -39,7 +41,13 @@ func TestStorm(t *testing.T) {
 				defer mu.Unlock()
 				sent[outcome(err)]++
 			}}
+			cams = append(cams, s.cam)
 			p.OnMessage(s.receive)
+			p.OnTrack(func(e TrackEvent) {
+				mu.Lock()
+				defer mu.Unlock()
+				tracks = append(tracks, e.Track)
+			})
 			all.Go(func() { s.run(ctx) })
 		}
 		all.Wait()
@@ -55,7 +63,20 @@ func TestStorm(t *testing.T) {
 		for _, l := range ledgers {
 			l.empty()
 		}
-		t.Log("messages:", sent)
+		for i, c := range cams {
+			if n := c.track.Stats().Sinks; n != 0 {
+				t.Errorf("camera %d has %d sinks left", i, n)
+			}
+		}
+		for _, track := range tracks { // one that has ended has given its packets back
+			if !track.Ended() || track.Sinks() != 0 {
+				t.Errorf("track %s ended %v, %d sinks", track.ID(), track.Ended(), track.Sinks())
+			}
+		}
+		t.Log("messages:", sent, "tracks:", len(tracks))
+		if len(tracks) == 0 {
+			t.Error("no track came in")
+		}
 		if sent["confirmed"] == 0 {
 			t.Error("no message was confirmed")
 		}
