@@ -38,6 +38,8 @@ export class NatsDriver {
   /** @type {any} */ #retry = 0;
   /** @type {any} */ #timer = 0;
   #options;
+  /** The server knows our subscriptions, so that it has to hear of each change; active follows with its answer. */
+  #greeted = false;
   #hurry = () => { if (!this.active) this.#dial(); };
 
   /** @param {NatsOptions} options */
@@ -53,7 +55,7 @@ export class NatsDriver {
     const subject = this.#subject(namespace);
     this.unsubscribe(namespace);
     this.#subscriptions.set(subject, { sid, receive });
-    if (this.active) this.#write(`SUB ${subject} ${sid}`);
+    if (this.#greeted) this.#write(`SUB ${subject} ${sid}`);
   }
 
   /** @param {string} namespace */
@@ -61,7 +63,7 @@ export class NatsDriver {
     const subject = this.#subject(namespace);
     const old = this.#subscriptions.get(subject);
     this.#subscriptions.delete(subject);
-    if (old && this.active) this.#write(`UNSUB ${old.sid}`);
+    if (old && this.#greeted) this.#write(`UNSUB ${old.sid}`);
   }
 
   /** Sends if connected, else drops: whoever needs it sends again when active. @param {string} namespace @param {Uint8Array} packet */
@@ -113,6 +115,7 @@ export class NatsDriver {
     clearTimeout(this.#timer);
     const socket = this.#socket;
     this.#socket = null;
+    this.#greeted = false;
     this.#buffer = new Uint8Array(0);
     socket?.close();
     if (this.active) {
@@ -186,6 +189,7 @@ export class NatsDriver {
     const connect = { verbose: false, pedantic: false, echo: false, lang: "weft", version: "1", protocol: 1, auth_token: this.#options.token };
     this.#write(`CONNECT ${JSON.stringify(connect)}`);
     for (const [subject, { sid }] of this.#subscriptions) this.#write(`SUB ${subject} ${sid}`);
+    this.#greeted = true;
     this.#write("PING");
   }
 

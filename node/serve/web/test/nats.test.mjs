@@ -44,6 +44,16 @@ test("subscribes, publishes, receives in pieces", (t) => {
   assert.match(FakeSocket.last.sent, /UNSUB 1\r\n$/);
 });
 
+test("what is subscribed between the greeting and its answer is not forgotten", (t) => {
+  const { d } = driver(t);
+  d.subscribe("early", () => {});
+  FakeSocket.last.say('INFO {"max_payload":1048576}\r\n');
+  d.subscribe("between", () => {});
+  d.unsubscribe("early");
+  FakeSocket.last.say("PONG\r\n");
+  assert.match(FakeSocket.last.sent, /SUB px\.early 1\r\nPING\r\nSUB px\.between 2\r\nUNSUB 1\r\n$/);
+});
+
 test("comes back for ever, within 2 s, with its subscriptions, at the next server", (t) => {
   const { d, states } = driver(t, ["ws://one", "ws://two"]);
   d.subscribe("a", () => {});
