@@ -19,7 +19,9 @@ import (
 // The bytes on the wire must be a function of the arguments: a repeated sequence
 // number must not get other header extensions (one nonce, one packet).
 type Writer interface {
-	WriteRTP(h *rtp.Header, payload []byte) error
+	// dependency is the packet's dependency descriptor (AV1 RTP specification,
+	// appendix A), nil for none.
+	WriteRTP(h *rtp.Header, payload, dependency []byte) error
 	WriteRTCP(pkts []rtcp.Packet) error
 }
 

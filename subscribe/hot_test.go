@@ -15,8 +15,8 @@ import (
 // null is a Writer that only counts.
 type null struct{ n int }
 
-func (w *null) WriteRTP(*rtp.Header, []byte) error { w.n++; return nil }
-func (w *null) WriteRTCP([]rtcp.Packet) error      { return nil }
+func (w *null) WriteRTP(_ *rtp.Header, _, _ []byte) error { w.n++; return nil }
+func (w *null) WriteRTCP([]rtcp.Packet) error             { return nil }
 
 // studio is a track with n forwarders, for what is measured.
 type studio struct {

@@ -171,9 +171,9 @@ type meanwhile struct {
 	act func()
 }
 
-func (m meanwhile) WriteRTP(h *rtp.Header, payload []byte) error {
+func (m meanwhile) WriteRTP(h *rtp.Header, payload, dependency []byte) error {
 	m.act()
-	return m.wire.WriteRTP(h, payload)
+	return m.wire.WriteRTP(h, payload, dependency)
 }
 
 func TestReplayLetsOthersIn(t *testing.T) {

@@ -47,7 +47,7 @@ func (f *Forwarder) give(p *parcel) {
 // send writes the parcel and takes mu, to give the parcel back; callers release
 // mu when they want it no more.
 func (f *Forwarder) send(p *parcel) {
-	err := p.writer.WriteRTP(&p.header, p.payload)
+	err := p.writer.WriteRTP(&p.header, p.payload, nil)
 	f.mu.Lock()
 	f.give(p)
 	if err != nil {
