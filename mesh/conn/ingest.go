@@ -261,6 +261,10 @@ func (in *ingest) deliver(s *stream, h *rtp.Header, payload []byte, arrival time
 			level = v[0] & 0x7f
 		}
 	}
+	var dependency []byte
+	if terms.dependency != 0 {
+		dependency = h.GetExtension(terms.dependency)
+	}
 	if recovered {
 		in.stats.recovered.Add(1)
 	}
@@ -272,6 +276,7 @@ func (in *ingest) deliver(s *stream, h *rtp.Header, payload []byte, arrival time
 		Codec:      terms.payloads[kind.index].Codec,
 		AudioLevel: level,
 		Recovered:  recovered,
+		Dependency: dependency,
 	}
 	(*sink).ReceiveRTP(&in.incoming)
 }

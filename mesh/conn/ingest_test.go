@@ -349,7 +349,7 @@ func TestMidExtension(t *testing.T) {
 			s := newSender(r.p.conn, c.s)
 			for i, want := range []string{c.before, c.after} {
 				h := sinkHeader(1, uint16(i))
-				if err := s.WriteRTP(&h, []byte("m")); err != nil {
+				if err := s.WriteRTP(&h, []byte("m"), nil); err != nil {
 					t.Fatal(err)
 				}
 				var p rtp.Packet
@@ -372,12 +372,16 @@ func TestMidExtension(t *testing.T) {
 func TestNoAllocationPerPacket(t *testing.T) {
 	r := newRig(t)
 	n := video
-	n.Extensions = map[string]int{sdp.ExtMID: 4}
+	n.Extensions = map[string]int{sdp.ExtMID: 4, sdp.ExtDependencyDescriptor: 8}
 	_, _ = r.open(n)
 	rec := r.in.receivers["1"]
 	rec.SetSink(discard{})
 	h := sinkHeader(11, 0)
 	if err := h.SetExtension(4, []byte("1")); err != nil {
+		t.Fatal(err)
+	}
+	h.ExtensionProfile = rtp.ExtensionProfileTwoByte
+	if err := h.SetExtension(8, dependencyOf(0)); err != nil {
 		t.Fatal(err)
 	}
 	raw, err := (&rtp.Packet{Header: h, Payload: make([]byte, 1100)}).Marshal()
@@ -396,10 +400,11 @@ func TestNoAllocationPerPacket(t *testing.T) {
 	tr := r.p.conn.transport.Load()
 	tr.out = nowhere{}
 	tr.dtlsState.Store(3)
-	s := newSender(r.p.conn, sdp.Sending{Mid: "w01", SSRC: 1, Extensions: map[string]int{sdp.ExtMID: 4}})
+	s := newSender(r.p.conn, sdp.Sending{Mid: "w01", SSRC: 1, Mixed: true, Extensions: map[string]int{sdp.ExtMID: 4, sdp.ExtDependencyDescriptor: 8}})
 	out := sinkHeader(1, 0)
 	payload := make([]byte, 1100)
-	if got := testing.AllocsPerRun(1000, func() { _ = s.WriteRTP(&out, payload) }); got > 0.1 { // the pool may be emptied
+	dependency := dependencyOf(1)
+	if got := testing.AllocsPerRun(1000, func() { _ = s.WriteRTP(&out, payload, dependency) }); got > 0.1 { // the pool may be emptied
 		t.Errorf("%v allocations per outgoing packet", got)
 	}
 }

@@ -1,6 +1,7 @@
 package conn
 
 import (
+	"bytes"
 	"fmt"
 	"sync"
 	"time"
@@ -11,15 +12,16 @@ import (
 
 // track is a sink that notes what came.
 type track struct {
-	r       *Receiver
-	mu      sync.Mutex
-	seqs    map[uint16]int
-	bad     []string
-	repairs int
-	reports int
-	level   uint8
-	last    uint16
-	codec   string
+	r         *Receiver
+	mu        sync.Mutex
+	seqs      map[uint16]int
+	bad       []string
+	repairs   int
+	reports   int
+	level     uint8
+	described int // packets with a dependency descriptor
+	last      uint16
+	codec     string
 }
 
 func (t *track) ReceiveRTP(p *Incoming) {
@@ -29,6 +31,12 @@ func (t *track) ReceiveRTP(p *Incoming) {
 	t.last = p.Header.SequenceNumber
 	t.codec = p.Codec.Name
 	t.level = p.AudioLevel
+	if p.Dependency != nil {
+		t.described++
+		if !bytes.Equal(p.Dependency, dependencyOf(p.Header.SequenceNumber)) && len(t.bad) < 3 {
+			t.bad = append(t.bad, fmt.Sprintf("packet %d has dependency descriptor %x", p.Header.SequenceNumber, p.Dependency))
+		}
+	}
 	if p.Recovered {
 		t.repairs++
 	}
@@ -49,14 +57,28 @@ func (t *track) count() int {
 	return len(t.seqs)
 }
 
+// dependencyOf is about as long as the descriptor of a key picture of AV1 in
+// nine layers, and needs the two-byte form.
+func dependencyOf(seq uint16) []byte {
+	return append([]byte{byte(seq >> 8), byte(seq)}, bytes.Repeat([]byte{0xdd}, 93)...)
+}
+
+func (x *sending) dependency(seq uint16) []byte {
+	if !x.described {
+		return nil
+	}
+	return dependencyOf(seq)
+}
+
 func payloadOf(seq uint16) []byte { return fmt.Appendf(nil, "payload of %d", seq) }
 
 // sending is a tiny forwarder: 50 packets a second, and it answers NACKs.
 type sending struct {
-	s    *Sender
-	quit chan struct{}
-	done chan struct{}
-	once sync.Once
+	s         *Sender
+	described bool // packets carry a dependency descriptor
+	quit      chan struct{}
+	done      chan struct{}
+	once      sync.Once
 
 	mu      sync.Mutex
 	first   bool
@@ -66,8 +88,8 @@ type sending struct {
 	plis    int
 }
 
-func startSending(s *Sender) *sending {
-	x := &sending{s: s, quit: make(chan struct{}), done: make(chan struct{}), sent: map[uint16]uint32{}}
+func startSending(s *Sender, described bool) *sending {
+	x := &sending{s: s, described: described, quit: make(chan struct{}), done: make(chan struct{}), sent: map[uint16]uint32{}}
 	s.SetFeedback(x.feedback)
 	go x.run()
 	return x
@@ -89,7 +111,7 @@ func (x *sending) run() {
 		case <-tick.C:
 		}
 		h := rtp.Header{Version: 2, SSRC: x.s.SSRC(), SequenceNumber: seq, Timestamp: uint32(seq) * 960, PayloadType: x.s.Payloads()[0].Type}
-		if x.s.WriteRTP(&h, payloadOf(seq)) == nil {
+		if x.s.WriteRTP(&h, payloadOf(seq), x.dependency(seq)) == nil {
 			x.mu.Lock()
 			x.sent[seq] = h.Timestamp
 			x.mu.Unlock()
@@ -143,5 +165,5 @@ func (x *sending) resend(seq uint16) {
 	n := rtxSeq.n[x.s.RTXSSRC()]
 	rtxSeq.Unlock()
 	h := rtp.Header{Version: 2, SSRC: x.s.RTXSSRC(), SequenceNumber: n, Timestamp: ts, PayloadType: pt}
-	_ = x.s.WriteRTP(&h, append([]byte{byte(seq >> 8), byte(seq)}, payloadOf(seq)...))
+	_ = x.s.WriteRTP(&h, append([]byte{byte(seq >> 8), byte(seq)}, payloadOf(seq)...), x.dependency(seq))
 }

@@ -170,8 +170,9 @@ func (c *Conn) apply(ch sdp.Changes) {
 			s = newSender(c, n)
 			c.senders[n.ID] = s
 			in.openSender(s)
+		} else {
+			s.renegotiate(n)
 		}
-		s.negotiated.Store(newTerms(n))
 		c.post(0, func(h Handler) { h.SendReady(s) })
 	}
 }

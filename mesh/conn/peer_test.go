@@ -107,15 +107,16 @@ type peer struct {
 	collided int  // offers that collided and that we gave way to
 	manual   bool // no offer of its own accord
 
-	mu      sync.Mutex
-	states  []State
-	tracks  map[string]*track   // by mid
-	sending map[string]*sending // by id
-	offers  int
-	closes  int
-	errs    []error
-	app     [][]byte
-	accept  func(*DataChannel) // takes channels of the other side; nil takes none
+	mu        sync.Mutex
+	states    []State
+	tracks    map[string]*track   // by mid
+	sending   map[string]*sending // by id
+	offers    int
+	closes    int
+	errs      []error
+	app       [][]byte
+	described bool               // what is sent carries dependency descriptors; set before it begins
+	accept    func(*DataChannel) // takes channels of the other side; nil takes none
 }
 
 func newPeer(t testing.TB, name string, polite bool, cfg Config) *peer {
@@ -378,7 +379,7 @@ func (p *peer) SendReady(s *Sender) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.sending[s.ID()] == nil {
-		p.sending[s.ID()] = startSending(s)
+		p.sending[s.ID()] = startSending(s, p.described)
 	}
 }
 

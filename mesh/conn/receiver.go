@@ -35,6 +35,9 @@ type Incoming struct {
 	Codec      codec.Codec // by payload type
 	AudioLevel uint8       // -dBov, 0 loudest to 127 silent (RFC 6464); NoAudioLevel unknown
 	Recovered  bool        // came as a retransmission over RTX (RFC 4588)
+	// Dependency is the value of the dependency descriptor extension (AV1 RTP
+	// specification, appendix A) as it came, valid as long as Payload; nil: none.
+	Dependency []byte
 }
 
 // Receiver is a remote track. Methods may be called from any goroutine.
@@ -57,6 +60,7 @@ type receiveTerms struct {
 	table      [128]payloadKind
 	extensions map[string]int
 	level      uint8 // id of the audio level extension, 0 none
+	dependency uint8 // id of the dependency descriptor extension, 0 none
 	ssrc, rtx  uint32
 	rids       []string
 }
@@ -73,6 +77,7 @@ func newReceiveTerms(r sdp.Receive) *receiveTerms {
 		payloads:   r.Payloads,
 		extensions: r.Extensions,
 		level:      extensionID(r.Extensions, sdp.ExtAudioLevel),
+		dependency: extensionID(r.Extensions, sdp.ExtDependencyDescriptor),
 		ssrc:       r.SSRC,
 		rtx:        r.RTXSSRC,
 		rids:       r.RIDs,

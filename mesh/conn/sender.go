@@ -29,7 +29,11 @@ type sendTerms struct {
 	mid      string
 	midBytes []byte
 	midID    uint8 // id of the mid extension, 0 if not negotiated
-	payloads []sdp.Payload
+	// dependency is the id of the dependency descriptor extension, 0 if not
+	// negotiated; mixed allows values beyond the 16 bytes of the one-byte form.
+	dependency uint8
+	mixed      bool
+	payloads   []sdp.Payload
 	// always keeps the mid on every packet. Where a retransmission is the packet
 	// itself and not RTX, it has to be byte-identical: the same SSRC and
 	// sequence number with another header would be one AES-GCM nonce for two
@@ -44,6 +48,9 @@ func newTerms(n sdp.Sending) *sendTerms {
 		midID:    extensionID(n.Extensions, sdp.ExtMID),
 		payloads: n.Payloads,
 		always:   n.RTXSSRC == 0,
+
+		dependency: extensionID(n.Extensions, sdp.ExtDependencyDescriptor),
+		mixed:      n.Mixed,
 	}
 	for _, p := range n.Payloads {
 		t.always = t.always || p.RTX == 0
@@ -72,29 +79,71 @@ func (s *Sender) RTXSSRC() uint32 { return s.rtxSSRC }
 // Payloads returns what the other side accepts, best first. Do not change it.
 func (s *Sender) Payloads() []sdp.Payload { return s.negotiated.Load().payloads }
 
+// Dependency reports whether the other side takes dependency descriptors.
+func (s *Sender) Dependency() bool { return s.negotiated.Load().dependency != 0 }
+
+// renegotiate takes a later description. Where a packet is resent as it was
+// (see sendTerms.always), it has to find the terms of the first time.
+func (s *Sender) renegotiate(n sdp.Sending) {
+	next, was := newTerms(n), s.negotiated.Load()
+	if next.always {
+		next.dependency, next.mixed = was.dependency, was.mixed
+	}
+	s.negotiated.Store(next)
+}
+
 // WriteRTP sends one packet. The header's SSRC must be SSRC or RTXSSRC and its
 // payload type one of Payloads; neither is checked. The mid extension is added
-// until the other side has reported on the SSRC. Header and payload are not
-// kept. Before DTLS is up it drops the packet and returns ErrNotConnected; it
-// never sends anything twice.
-func (s *Sender) WriteRTP(h *rtp.Header, payload []byte) error {
+// until the other side has reported on the SSRC. dependency is the packet's
+// dependency descriptor (AV1 RTP specification, appendix A), empty for none. It
+// is added where Dependency is true, but for one beyond 255 bytes, or beyond 16
+// bytes to a receiver that does not take the two-byte form (RFC 8285 section 6):
+// such a packet goes without. Nothing of the arguments is kept. Before DTLS is up
+// it drops the packet and returns ErrNotConnected; it never sends anything twice.
+func (s *Sender) WriteRTP(h *rtp.Header, payload, dependency []byte) error {
 	if s.closed.Load() {
 		return ErrClosed
 	}
 	t := s.conn.transport.Load()
 	terms := s.negotiated.Load()
-	if terms.midID == 0 || (!terms.always && s.known.Load()) {
+	var add [2]extension
+	n := 0
+	if terms.midID != 0 && (terms.always || !s.known.Load()) {
+		add[n] = extension{terms.midID, terms.midBytes}
+		n++
+	}
+	if terms.describes(dependency) {
+		add[n] = extension{terms.dependency, dependency}
+		n++
+	}
+	if n == 0 {
 		return t.in.sent(t.writeRTP(h, payload))
 	}
 	tagged := taggedHeaders.Get().(*taggedHeader)
 	defer taggedHeaders.Put(tagged)
-	if err := tagged.set(h, terms.midID, terms.midBytes); err != nil {
+	if err := tagged.set(h, add[:n]); err != nil {
 		return err
 	}
 	return t.in.sent(t.writeRTP(&tagged.h, payload))
 }
 
-// taggedHeader is a copy of a packet's header with room for one more extension.
+// describes reports whether a dependency descriptor can go with a packet.
+func (t *sendTerms) describes(dependency []byte) bool {
+	switch n := len(dependency); {
+	case t.dependency == 0 || n == 0 || n > 255:
+		return false
+	default:
+		return n <= 16 || t.mixed || t.dependency > 14
+	}
+}
+
+// extension is a header extension's value (RFC 8285).
+type extension struct {
+	id    uint8
+	value []byte
+}
+
+// taggedHeader is a copy of a packet's header with room for more extensions.
 type taggedHeader struct {
 	h    rtp.Header
 	exts [8]rtp.Extension
@@ -102,12 +151,15 @@ type taggedHeader struct {
 
 var taggedHeaders = sync.Pool{New: func() any { return new(taggedHeader) }}
 
-// set copies h and adds an extension (RFC 8285): in the two-byte form where the
-// id or the value is too large for the one-byte form.
-func (t *taggedHeader) set(h *rtp.Header, id uint8, value []byte) error {
+// set copies h and adds extensions (RFC 8285): all in the two-byte form where an
+// id or a value is too large for the one-byte form.
+func (t *taggedHeader) set(h *rtp.Header, add []extension) error {
 	t.h = *h
 	t.h.Extensions = append(t.exts[:0], h.Extensions...)
-	long := id > 14 || len(value) > 16
+	long := false
+	for _, e := range add {
+		long = long || e.id > 14 || len(e.value) > 16
+	}
 	switch {
 	case !h.Extension && long, h.Extension && long && h.ExtensionProfile == rtp.ExtensionProfileOneByte:
 		t.h.ExtensionProfile = rtp.ExtensionProfileTwoByte
@@ -115,7 +167,12 @@ func (t *taggedHeader) set(h *rtp.Header, id uint8, value []byte) error {
 		t.h.ExtensionProfile = rtp.ExtensionProfileOneByte
 	}
 	t.h.Extension = true
-	return t.h.SetExtension(id, value)
+	for _, e := range add {
+		if err := t.h.SetExtension(e.id, e.value); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // WriteRTCP sends RTCP, such as a sender report with SDES, as one compound

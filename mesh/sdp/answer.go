@@ -94,7 +94,7 @@ func (s *Session) takeSection(t *table, x *section, m *media, d *description) bo
 	}
 	t.registry.learn(m, d.extensions(m), s.codecs(x.kind))
 	sends, receives := d.direction(m)
-	x.accept = narrow(x.offer, m)
+	x.accept, x.mixed = narrow(x.offer, m), d.mixed(m)
 	x.agreed = x.agreed[:0:0]
 	for _, e := range d.extensions(m) {
 		if slices.ContainsFunc(x.exts, func(o extmap) bool { return o.id == e.id && o.uri == e.uri }) {

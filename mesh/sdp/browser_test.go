@@ -13,15 +13,15 @@ import (
 func TestOwnExtensionIDs(t *testing.T) {
 	const chromiumOrigin = "o=- 4711 "
 	for _, c := range []struct {
-		name      string
-		edit      func(string) string
-		mid, twcc string
+		name                  string
+		edit                  func(string) string
+		mid, twcc, dependency string
 	}{
-		{"chromium", func(s string) string { return s }, "16", "17"},
+		{"chromium", func(s string) string { return s }, "16", "17", "19"},
 		{"firefox", func(s string) string {
 			return strings.Replace(s, chromiumOrigin, "o=mozilla...THIS_IS_SDPARTA-99.0 4711 ", 1)
-		}, "3", "7"},
-		{"without mixed", func(s string) string { return strings.Replace(s, "a=extmap-allow-mixed\r\n", "", 1) }, "3", "7"},
+		}, "3", "7", "8"},
+		{"without mixed", func(s string) string { return strings.Replace(s, "a=extmap-allow-mixed\r\n", "", 1) }, "3", "7", "8"},
 	} {
 		for _, weOffer := range []bool{true, false} {
 			s := NewSession(Config{})
@@ -36,8 +36,10 @@ func TestOwnExtensionIDs(t *testing.T) {
 			}
 			s.SetSends([]Send{video("v")})
 			text := must(s.Offer())(t)
-			if !strings.Contains(text, "a=extmap:"+c.mid+" "+ExtMID) || !strings.Contains(text, "a=extmap:"+c.twcc+" "+ExtTransportCC) {
-				t.Errorf("%s, we offer %v:\n%s", c.name, weOffer, text)
+			for id, uri := range map[string]string{c.mid: ExtMID, c.twcc: ExtTransportCC, c.dependency: ExtDependencyDescriptor} {
+				if !strings.Contains(text, "a=extmap:"+id+" "+uri) {
+					t.Errorf("%s, we offer %v, no %s:\n%s", c.name, weOffer, uri, text)
+				}
 			}
 		}
 	}
@@ -50,7 +52,7 @@ func TestExtensionIDsKeepTheirMeaning(t *testing.T) {
 	taken := strings.Replace(fixture(t, "chromium-media-offer"), "a=extmap:4 "+ExtMID, "a=extmap:16 urn:example:other", 2)
 	must(s.HandleOffer(taken))(t)
 	s.SetSends([]Send{video("v")})
-	has(t, sectionsOf(must(s.Offer())(t))[3], "a=extmap:19 "+ExtMID, "a=extmap:3 "+ExtTransportCC)
+	has(t, sectionsOf(must(s.Offer())(t))[3], "a=extmap:22 "+ExtMID, "a=extmap:3 "+ExtTransportCC)
 	s.Rollback()
 	s = booted(t)
 	must(s.HandleOffer(fixture(t, "chromium-media-offer")))(t)
@@ -136,5 +138,60 @@ func TestFirstOfferWithoutBootstrap(t *testing.T) {
 	}
 	if c.current.role != "active" || s.current.role != "passive" {
 		t.Errorf("roles %q and %q", c.current.role, s.current.role)
+	}
+}
+
+// Dependency descriptors are for video, under the browser's id and with the
+// direction reversed; an answer that lacks them ends them.
+func TestDependencyDescriptor(t *testing.T) {
+	for _, c := range []struct {
+		name, fixture, line string
+		id                  int
+	}{
+		{"chromium", "chromium-simulcast", "a=extmap:12 ", 12},
+		{"firefox", "firefox-simulcast", "a=extmap:8/recvonly ", 8},
+		{"not offered", "chromium-media-offer", "", 0},
+		{"offered for audio", "audio", "", 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			text := ""
+			if c.fixture == "audio" {
+				text = strings.Replace(fixture(t, "chromium-simulcast"), "a=extmap:1 "+ExtAudioLevel, "a=extmap:12 "+ExtDependencyDescriptor, 1)
+				text, _, _ = strings.Cut(text, "m=video")
+				text = strings.Replace(text, "BUNDLE 0 1", "BUNDLE 0", 1)
+			} else {
+				text = fixture(t, c.fixture)
+			}
+			s := NewSession(Config{Polite: true, Application: true})
+			s.SetLocal(local("u"))
+			o := must(s.HandleOffer(text))(t)
+			if c.line != "" {
+				has(t, o.Answer, c.line+ExtDependencyDescriptor)
+			} else {
+				lacks(t, o.Answer, ExtDependencyDescriptor)
+			}
+			for _, r := range o.Opened {
+				want := c.id
+				if r.Kind == codec.Audio {
+					want = 0
+				}
+				if got := r.Extensions[ExtDependencyDescriptor]; got != want {
+					t.Errorf("%v has id %d, want %d", r.Kind, got, want)
+				}
+			}
+		})
+	}
+	a, b := pair(t)
+	a.SetSends([]Send{video("v")})
+	answer := must(b.HandleOffer(must(a.Offer())(t)))(t).Answer
+	var kept []string
+	for line := range strings.Lines(answer) {
+		if !strings.Contains(line, ExtDependencyDescriptor) && !strings.Contains(line, "extmap-allow-mixed") {
+			kept = append(kept, line)
+		}
+	}
+	c := must(a.HandleAnswer(strings.Join(kept, "")))(t)
+	if n := c.Sends[0]; n.Extensions[ExtDependencyDescriptor] != 0 || n.Mixed {
+		t.Errorf("%+v", n)
 	}
 }

@@ -46,7 +46,19 @@ var favourites = []struct {
 var ownIDs = []struct {
 	uri              string
 	twoByte, firefox int
-}{{ExtMID, 16, 3}, {ExtTransportCC, 17, 7}, {ExtAudioLevel, 18, 1}}
+}{{ExtMID, 16, 3}, {ExtTransportCC, 17, 7}, {ExtAudioLevel, 18, 1}, {ExtDependencyDescriptor, 19, 8}}
+
+// ofKind reports whether an extension has a meaning in sections of a kind.
+func ofKind(uri string, k codec.Kind) bool {
+	switch uri {
+	case ExtAudioLevel:
+		return k == codec.Audio
+	case ExtDependencyDescriptor:
+		return k == codec.Video
+	default:
+		return true
+	}
+}
 
 // learn notes what a live section of the remote side says. The first meaning
 // that our offers gave or took stays.
@@ -180,7 +192,7 @@ func (r *registry) choose(c codec.Codec) Payload {
 func (r *registry) ownExtensions(k codec.Kind) []extmap {
 	var all []extmap
 	for _, own := range ownIDs {
-		if own.uri == ExtAudioLevel && k != codec.Audio {
+		if !ofKind(own.uri, k) {
 			continue
 		}
 		id, ok := r.extID[own.uri]
@@ -200,7 +212,7 @@ func (r *registry) ownExtensions(k codec.Kind) []extmap {
 func (r *registry) freeID(twoByte, firefox int) int {
 	from, first, last := firefox, 1, 14
 	if r.twoByte {
-		from, first, last = twoByte, 19, 255
+		from, first, last = twoByte, 22, 255
 	}
 	if r.extURI[from] == "" {
 		return from
@@ -214,15 +226,18 @@ func (r *registry) freeID(twoByte, firefox int) int {
 }
 
 // known are the extensions that answers take.
-var known = []string{ExtMID, ExtTransportCC, ExtAudioLevel, ExtRID, ExtRepairedRID}
+var known = []string{ExtMID, ExtTransportCC, ExtAudioLevel, ExtRID, ExtRepairedRID, ExtDependencyDescriptor}
 
 // mirror returns the extensions of a remote section that we take, under its ids
 // and with directions reversed: Firefox sends no RID otherwise. An id that means
 // something else on this connection is left out.
-func (r *registry) mirror(exts []extmap) []extmap {
+func (r *registry) mirror(exts []extmap, k codec.Kind) []extmap {
 	var all []extmap
 	for _, e := range exts {
-		if !slices.Contains(known, e.uri) || slices.ContainsFunc(all, func(o extmap) bool { return o.uri == e.uri || o.id == e.id }) {
+		if !slices.Contains(known, e.uri) || !ofKind(e.uri, k) {
+			continue
+		}
+		if slices.ContainsFunc(all, func(o extmap) bool { return o.uri == e.uri || o.id == e.id }) {
 			continue
 		}
 		if uri, ok := r.extURI[e.id]; ok && uri != e.uri {

@@ -122,8 +122,8 @@ func (s *Session) offered(t *table, i int, m *media, d *description) section {
 	}
 	x.live, x.accept = true, x.offer
 	exts := d.extensions(m)
-	x.exts = t.registry.mirror(exts)
-	x.agreed = x.exts
+	x.exts = t.registry.mirror(exts, codec.ParseKind(m.kind))
+	x.agreed, x.mixed = x.exts, d.mixed(m)
 	t.registry.learn(m, exts, s.codecs(m.kind))
 	s.assign(t, i, &x, &prior, m, d)
 	return x

@@ -48,16 +48,17 @@ func TestOwnOffer(t *testing.T) {
 	}
 	x := sectionsOf(offer)
 	has(t, x[1], "m=video 9 UDP/TLS/RTP/SAVPF 96 97 98 99 108 109 45 46", "a=sendonly", "a=mid:w01", "a=msid:s-v t-v", "a=extmap:16 "+ExtMID,
-		"a=extmap:17 "+ExtTransportCC, "a=ssrc-group:FID "+ids2(video("v")), fmt.Sprintf("a=ssrc:%d cname:s-v", video("v").SSRC), "a=rtcp-fb:98 ccm fir")
+		"a=extmap:17 "+ExtTransportCC, "a=extmap:19 "+ExtDependencyDescriptor, "a=ssrc-group:FID "+ids2(video("v")), fmt.Sprintf("a=ssrc:%d cname:s-v", video("v").SSRC), "a=rtcp-fb:98 ccm fir")
 	has(t, x[2], "m=audio 9 UDP/TLS/RTP/SAVPF 111", "a=extmap:18 "+ExtAudioLevel)
 	lacks(t, offer, "goog-remb")
+	lacks(t, x[2], ExtDependencyDescriptor)
 	o := must(b.HandleOffer(offer))(t)
 	if len(o.Opened) != 2 || o.Opened[0].StreamID != "s-v" || o.Opened[0].SSRC != video("v").SSRC || o.Opened[0].RTXSSRC != video("v").RTXSSRC {
 		t.Errorf("%+v", o.Opened)
 	}
 	c := must(a.HandleAnswer(o.Answer))(t)
 	if len(c.Sends) != 2 || c.Sends[0].Mid != "w01" || payloadTypes(c.Sends[0].Payloads) != "VP8=96/97 VP9=98/99 H264=108/109 AV1=45/46" ||
-		c.Sends[0].Extensions[ExtMID] != 16 || strings.Join(c.Sends[0].Payloads[0].Feedback, ",") != "nack,nack pli,ccm fir,transport-cc" {
+		c.Sends[0].Extensions[ExtMID] != 16 || c.Sends[0].Extensions[ExtDependencyDescriptor] != 19 || !c.Sends[0].Mixed || strings.Join(c.Sends[0].Payloads[0].Feedback, ",") != "nack,nack pli,ccm fir,transport-cc" {
 		t.Errorf("%+v", c.Sends)
 	}
 	if a.Needed() {

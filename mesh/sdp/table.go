@@ -35,6 +35,7 @@ type section struct {
 	accept []Payload // what the remote side accepts of it
 	exts   []extmap  // with our directions
 	agreed []extmap  // those of them that the remote side accepts
+	mixed  bool      // the remote side takes extension headers of both forms here
 	rsize  bool      // a=rtcp-rsize (RFC 5506)
 	// simulcast says that the layers of recv were named by a=simulcast, not by
 	// a=rid alone.
@@ -89,7 +90,10 @@ func (t *table) order(wanted []string) {
 
 // sendingOf describes the wish of a section for the caller.
 func (x *section) sendingOf() Sending {
-	s := Sending{ID: x.send.ID, Mid: x.mid, Payloads: x.accept, Extensions: ids(x.agreed, "sendonly"), SSRC: x.send.SSRC}
+	s := Sending{
+		ID: x.send.ID, Mid: x.mid, Payloads: x.accept, SSRC: x.send.SSRC,
+		Extensions: ids(x.agreed, "sendonly"), Mixed: x.mixed,
+	}
 	if hasRTX(x.accept) {
 		s.RTXSSRC = x.send.RTXSSRC
 	}
@@ -177,6 +181,6 @@ func (c *Changes) sends(from, to *table) {
 }
 
 func sameSending(a, b Sending) bool {
-	return a.ID == b.ID && a.Mid == b.Mid && a.SSRC == b.SSRC && a.RTXSSRC == b.RTXSSRC &&
+	return a.ID == b.ID && a.Mid == b.Mid && a.SSRC == b.SSRC && a.RTXSSRC == b.RTXSSRC && a.Mixed == b.Mixed &&
 		slices.EqualFunc(a.Payloads, b.Payloads, equalPayload) && maps.Equal(a.Extensions, b.Extensions)
 }

@@ -105,6 +105,10 @@ func (d *description) direction(m *media) (sends, receives bool) {
 // refuses such ids.
 func (d *description) twoByte() bool { return d.head.mixed && !d.mozilla }
 
+// mixed reports whether the remote side takes header extensions in the two-byte
+// form in a section (RFC 8285 section 6). Firefox does, under ids up to 14.
+func (d *description) mixed(m *media) bool { return d.head.mixed || m.mixed }
+
 // extensions returns the header extensions of a section, with those that the
 // whole description has.
 func (d *description) extensions(m *media) []extmap {

@@ -12,6 +12,9 @@ const (
 	ExtRepairedRID = "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id"                    // RFC 8852
 	ExtTransportCC = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01" // transport-wide sequence numbers
 	ExtAudioLevel  = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"                               // RFC 6464
+	// ExtDependencyDescriptor is the AV1 RTP specification's, appendix A: which
+	// frames and layers of a video a packet belongs to and needs, for any codec.
+	ExtDependencyDescriptor = "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension"
 )
 
 // Send is a wish: a local track that the remote side should get.
@@ -130,6 +133,9 @@ type Sending struct {
 	Mid        string
 	Payloads   []Payload      // what the receiver accepts, in its order of preference
 	Extensions map[string]int // header extension ids by URI; do not change
-	SSRC       uint32
-	RTXSSRC    uint32
+	// Mixed says that the receiver takes header extensions in the two-byte form
+	// beside those in the one-byte form (RFC 8285 section 6): values beyond 16 bytes.
+	Mixed   bool
+	SSRC    uint32
+	RTXSSRC uint32
 }
