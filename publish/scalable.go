@@ -25,7 +25,8 @@ type scalable struct {
 	known  [2]template        // the newest first
 
 	spatial [descriptor.MaxSpatialLayers]spatial
-	count   atomic.Int32 // of spatial layers, as the last key picture said
+	told    atomic.Int64 // when a key picture said last what layers there are, Unix time in ns
+	count   atomic.Int32 // of spatial layers, as the last key picture said, or as were seen since
 }
 
 // template is a structure with the targets that were made of it.
@@ -72,10 +73,10 @@ func (s *scalable) inspect(payload, dependency []byte, marker bool, at time.Time
 		}
 		info, place := infoVP9(&d), placeVP9(&d)
 		if place.Targets != nil {
-			s.spatial[place.Spatial].last.Store(at.UnixNano())
+			s.seen(place.Spatial, at)
 		}
 		if d.HasStructure {
-			s.measureVP9(&d, payload, &info)
+			s.measureVP9(&d, payload, &info, at)
 		}
 		return info, place
 	default:
@@ -84,12 +85,13 @@ func (s *scalable) inspect(payload, dependency []byte, marker bool, at time.Time
 }
 
 // measureVP9 takes what the scalability structure says of the spatial layers.
-func (s *scalable) measureVP9(d *descriptor.VP9, payload []byte, info *Info) {
+func (s *scalable) measureVP9(d *descriptor.VP9, payload []byte, info *Info, at time.Time) {
 	ss, found := d.Structure(payload)
 	if !found {
 		return
 	}
 	s.count.Store(int32(ss.SpatialLayers))
+	s.told.Store(at.UnixNano())
 	if !ss.HasSizes {
 		return
 	}
@@ -112,12 +114,21 @@ func (s *scalable) inspectFrame(dependency []byte, at time.Time) (Info, Place) {
 	if f.Carried {
 		spatial, _ := f.Structure.Layers()
 		s.count.Store(int32(spatial))
+		s.told.Store(at.UnixNano())
 		for i, r := range f.Structure.Resolutions[:spatial] {
 			s.setSize(i, r, &info)
 		}
 	}
-	s.spatial[f.SpatialID].last.Store(at.UnixNano())
+	s.seen(f.SpatialID, at)
 	return info, placeFrame(&f, s.targets(f.Structure))
+}
+
+// seen notes a packet of a spatial layer.
+func (s *scalable) seen(layer uint8, at time.Time) {
+	s.spatial[layer].last.Store(at.UnixNano())
+	if s.count.Load() <= int32(layer) {
+		s.count.Store(int32(layer) + 1)
+	}
 }
 
 // targets returns the targets of a structure, made when it is new.
@@ -147,17 +158,20 @@ func (s *scalable) restart() {
 }
 
 // SpatialLayers returns how many spatial layers the stream has, as its last key
-// picture said; 0 for one that is not scalable so.
+// picture said; 0 if its packets do not number them.
 func (l *Layer) SpatialLayers() int { return int(l.scalable.count.Load()) }
 
 // Spatial returns the size of a spatial layer in pixels, 0 if it is not known, and
-// whether packets of it have come within the last 1.5 s: encoders leave out the
-// highest when their line is bad.
+// whether packets of it have come within the last 1.5 s, or a key picture has just
+// said that they will: encoders leave out the highest when their line is bad.
 func (l *Layer) Spatial(layer int, now time.Time) (width, height int, active bool) {
 	if layer < 0 || layer >= len(l.scalable.spatial) {
 		return 0, 0, false
 	}
 	s := &l.scalable.spatial[layer]
 	size, last := s.size.Load(), s.last.Load()
+	if layer < l.SpatialLayers() {
+		last = max(last, l.scalable.told.Load())
+	}
 	return int(size >> 16), int(size & 0xffff), last != 0 && now.UnixNano()-last < int64(activeFor)
 }

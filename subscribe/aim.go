@@ -71,18 +71,23 @@ func (a *aim) next(p *publish.Packet) int {
 	if want == a.current || a.reachable(p, want) {
 		return want
 	}
-	// Not to be had here, but perhaps one that is nearer to it.
-	best, from := a.current, a.current
-	for t := range a.targets.Len() {
-		if t == from || !a.targets.Within(t, want) || !a.better(t, best) || !a.reachable(p, t) {
-			continue
-		}
+	// Not to be had here, but perhaps one that is nearer to it: first without what
+	// is not wanted any more, then with as much as can be had of what is.
+	best := a.current
+	spatial, _ := a.layers()
+	if t := a.want(p, min(spatial, a.spatial), a.temporal); a.reachable(p, t) {
 		best = t
+	}
+	for t := range a.targets.Len() {
+		s, temporal := a.targets.Layers(t)
+		if s <= a.spatial && temporal <= a.temporal && p.Active>>t&1 != 0 && a.better(t, best) && a.reachable(p, t) {
+			best = t
+		}
 	}
 	return best
 }
 
-// better reports whether target a has more layers than b.
+// better reports whether target x has more layers than y.
 func (a *aim) better(x, y int) bool {
 	xs, xt := a.targets.Layers(x)
 	ys, yt := a.targets.Layers(y)

@@ -27,7 +27,15 @@ type Wish struct {
 // of its spatial layers.
 type quality struct {
 	layer   *publish.Layer // nil: none
-	spatial int            // anyLayer where the stream has no spatial layers
+	spatial int            // anyLayer where the stream does not number them
+}
+
+// whole is the quality of a layer that has no spatial layers to choose from.
+func whole(l *publish.Layer) quality {
+	if l.SpatialLayers() == 1 {
+		return quality{l, 0}
+	}
+	return quality{l, anyLayer}
 }
 
 // option is what is known of a quality when one is chosen.
@@ -45,7 +53,7 @@ func appendOptions(options []option, layers []*publish.Layer, now time.Time) []o
 	for _, l := range layers {
 		n := l.SpatialLayers()
 		if n < 2 {
-			o := option{quality: quality{l, anyLayer}, usable: l.Active(now)}
+			o := option{quality: whole(l), usable: l.Active(now)}
 			o.width, o.height = l.Size()
 			options = append(options, o)
 			continue

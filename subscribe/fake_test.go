@@ -18,6 +18,8 @@ import (
 const (
 	mainSSRC, rtxSSRC = 0xaaaa, 0xbbbb
 	mainType, rtxType = 96, 97
+
+	wireDependency = 5 // id of the dependency descriptor
 )
 
 var (
@@ -70,6 +72,12 @@ func (w *wire) WriteRTP(h *rtp.Header, payload, dependency []byte) error {
 		return errSocket
 	}
 	p := rtp.Packet{Header: h.Clone(), Payload: bytes.Clone(payload)}
+	if len(dependency) > 0 {
+		p.Extension, p.ExtensionProfile = true, rtp.ExtensionProfileTwoByte
+		if err := p.SetExtension(wireDependency, bytes.Clone(dependency)); err != nil {
+			w.t.Errorf("dependency descriptor: %v", err)
+		}
+	}
 	raw, err := p.Marshal()
 	if err != nil {
 		w.t.Errorf("a header that does not marshal: %v", err)
@@ -182,10 +190,12 @@ func offsets(pkts []rtp.Packet) (o []int) {
 	return o
 }
 
-func (s *scene) nack(now time.Time, seqs ...uint16) {
-	s.f.HandleRTCP([]rtcp.Packet{&rtcp.TransportLayerNack{
+func (s *scene) nack(now time.Time, seqs ...uint16) { s.f.HandleRTCP(nackOf(seqs), now) }
+
+func nackOf(seqs []uint16) []rtcp.Packet {
+	return []rtcp.Packet{&rtcp.TransportLayerNack{
 		MediaSSRC: mainSSRC, Nacks: rtcp.NackPairsFromSequenceNumbers(seqs),
-	}}, now)
+	}}
 }
 
 // padding publishes a number without payload.

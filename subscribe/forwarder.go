@@ -83,6 +83,7 @@ type Forwarder struct {
 	out      outgoing
 	pictures pictures
 	gap      gap
+	torn     bool // the newest packet sent did not end its picture
 	times    times
 	cursor   int64 // replaying: next index
 	boundary bool  // replaying: the last packet ended a picture

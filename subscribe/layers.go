@@ -131,7 +131,7 @@ func (f *Forwarder) decide(now time.Time) (m moves) {
 	}
 	layers := f.track.Layers()
 	if len(layers) == 1 && f.in.layer.SpatialLayers() < 2 {
-		f.aimAt(quality{f.in.layer, anyLayer}, now)
+		f.aimAt(whole(f.in.layer), now)
 		f.target = quality{}
 		return m
 	}
@@ -152,7 +152,7 @@ func (f *Forwarder) decide(now time.Time) (m moves) {
 	}
 	down := want.layer == f.in.layer && spatial > want.spatial
 	switch {
-	case want.layer == f.in.layer && (spatial == want.spatial || f.phase == waiting):
+	case want.layer == f.in.layer && (spatial == want.spatial || want.spatial == anyLayer || f.phase == waiting):
 		f.target = quality{}
 	case f.target != want:
 		f.target, f.since = want, now
@@ -171,6 +171,13 @@ func (f *Forwarder) decide(now time.Time) (m moves) {
 		m.leave, f.coming, f.target = f.coming, nil, quality{}
 	}
 	return m
+}
+
+// reconsider aims anew at a key picture, from which all can be had. Callers hold mu.
+func (f *Forwarder) reconsider(now time.Time) {
+	if want := f.best(f.track.Layers(), now); want.layer == f.in.layer {
+		f.aimAt(want, now)
+	}
 }
 
 // aimAt limits what is sent of the present stream. Callers hold mu.

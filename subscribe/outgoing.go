@@ -62,6 +62,15 @@ func (o *outgoing) begin(layer *publish.Layer, index int64) {
 	o.run, o.expect, o.layer = o.next, index, layer
 }
 
+// cut leaves a hole that nothing will fill, if a picture was torn: the rest of it
+// will not be sent, and without a hole the subscriber would wait for none.
+func (o *outgoing) cut(torn bool) {
+	if torn {
+		*o.at(o.next) = entry{index: o.expect, layer: o.layer}
+		o.next++
+	}
+}
+
 // newTrack forgets what earlier numbers stood for.
 func (o *outgoing) newTrack() { o.floor, o.run = o.next, o.next }
 

@@ -132,6 +132,8 @@ func (f *Forwarder) forward(p *publish.Packet) {
 
 // begin starts a run of numbers. Callers hold mu.
 func (f *Forwarder) begin(layer *publish.Layer, index int64) {
+	f.out.cut(f.torn)
+	f.torn = false
 	f.pictures.begin()
 	f.aim.begin()
 	f.gap = gap{}
@@ -191,6 +193,9 @@ func (f *Forwarder) plan(p *publish.Packet, liveTS uint32, out *parcel) DropReas
 		f.times.sent(p.Timestamp, liveTS, p.Arrival)
 	}
 	sent, marker := part(p, e.target)
+	if !late {
+		f.torn = !marker && f.video()
+	}
 	if sent {
 		e.apply(f.pictures.format, out, p)
 	} else { // lost, and of a layer that is not sent, as shows only now
@@ -215,6 +220,9 @@ func (f *Forwarder) pass(p *publish.Packet, m mark) DropReason {
 	if len(p.Payload) == 0 {
 		f.out.skip(p.Index, m)
 		return ReasonPadding
+	}
+	if p.Keyframe && p.Targets != nil {
+		f.reconsider(p.Arrival)
 	}
 	before, begun := f.aim.current, f.aim.targets != nil
 	if f.aim.admits(p) {

@@ -116,6 +116,8 @@ func (v *vp8) judgeUpper(c *checker, f *frame, d descriptor.VP8) bool {
 	switch {
 	case d.LayerSync:
 		*layer = in
+	case *layer == out && c.lostBetween(v.base.picture, f.name.picture):
+		return false // where it was entered may be what was lost
 	case *layer == out:
 		c.problem(f.first, ErrSwitchUp, "frame %v of layer %d refers to frames of that layer", f.name, f.tid)
 		return false

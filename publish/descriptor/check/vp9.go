@@ -16,6 +16,7 @@ type vp9 struct {
 	group    descriptor.VP9Structure
 	groupAt  int64 // picture with which the group begins
 	hasGroup bool
+	strayed  bool // pictures do not follow the group: the structure of another was lost
 	tail     *Packet
 }
 
@@ -61,9 +62,13 @@ func (v *vp9) judge(c *checker, f *frame) bool {
 	}
 	if s := d.structure; s != nil && s.HasGroup {
 		v.group, v.groupAt, v.hasGroup = *s, f.name.picture, s.Pictures > 0
+		v.strayed = false
 	}
-	can := true
+	can := !v.strays(c, f, d)
 	for _, diff := range v.diffs(f, d) {
+		if !can {
+			break
+		}
 		can = c.refers(f, name{f.name.picture - int64(diff), f.sid}) && can
 	}
 	if d.InterLayer && f.sid > 0 {
@@ -75,6 +80,23 @@ func (v *vp9) judge(c *checker, f *frame) bool {
 	}
 	v.last = f
 	return can
+}
+
+// strays reports whether the references of f cannot be told, since it does not
+// have the place in the picture group that its picture id says.
+func (v *vp9) strays(c *checker, f *frame, d vp9Part) bool {
+	if !d.Predicted || d.Flexible || !v.hasGroup || v.strayed {
+		return v.strayed && d.Predicted && !d.Flexible
+	}
+	at := (f.name.picture - v.groupAt) % int64(v.group.Pictures)
+	if at >= 0 && v.group.Group[at].TID == d.TID {
+		return false
+	}
+	v.strayed = true
+	if !c.lostBetween(v.groupAt, f.name.picture) {
+		c.problem(f.first, ErrReference, "frame %v is of temporal layer %d, not what the group says", f.name, d.TID)
+	}
+	return true
 }
 
 // order holds picture id and spatial layer against the frame before.
