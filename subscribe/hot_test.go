@@ -2,6 +2,8 @@ package subscribe
 
 import (
 	"fmt"
+	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -63,6 +65,9 @@ func TestHotPathAllocatesNothing(t *testing.T) {
 			}
 		})
 	}
+	for _, m := range modes {
+		t.Run(m.name, func(t *testing.T) { allocatesNothing(t, m) })
+	}
 	t.Run("moved picture numbers", func(t *testing.T) {
 		s := newStudio(vp8, 50)
 		s.payload = append([]byte("\x90\xc0\x80\x05\x01\x01"), make([]byte, 1150)...)
@@ -111,6 +116,46 @@ func TestHotPathAllocatesNothing(t *testing.T) {
 			t.Errorf("%d replayed", n)
 		}
 	})
+}
+
+// allocatesNothing plays what was made before to viewers of all qualities, some of
+// them with moved picture ids.
+func allocatesNothing(t *testing.T, m mode) {
+	track, layers, encoders := newLayers(m, rand.New(rand.NewPCG(1, 1)))
+	var w null
+	for i := range 50 {
+		f := NewForwarder(Config{Track: track, SSRC: mainSSRC, RTXSSRC: rtxSSRC})
+		f.Bind(&w, Payload{Type: mainType, RTX: rtxType})
+		f.SetWish(Wish{Layer: 1 + i%m.options(), Temporal: 1 + i%3}, epoch)
+		if i%2 == 0 {
+			f.pictures.any, f.pictures.anyFrame = true, true
+		}
+	}
+	var made [][]unit
+	for n := range 1000 {
+		var all []unit
+		for _, e := range encoders {
+			all = append(all, slices.Clone(e.picture(n))...)
+		}
+		made = append(made, all)
+	}
+	n := 0
+	picture := func() {
+		for _, u := range made[n] {
+			layers[u.h.SSRC-1].WriteDescribed(&u.h, u.payload, u.dependency, clockOf(n))
+		}
+		n++
+	}
+	for range 600 {
+		picture()
+	}
+	before := w.n
+	if got := testing.AllocsPerRun(300, picture); got != 0 {
+		t.Errorf("%v allocations for a picture to 50 subscribers", got)
+	}
+	if w.n-before < 300*50/4 {
+		t.Errorf("only %d packets sent", w.n-before)
+	}
 }
 
 func BenchmarkForwarder(b *testing.B) {

@@ -71,7 +71,7 @@ func (i *ids) read(f format, payload []byte) (picture uint16, tl0 uint8, ok bool
 // place returns how the numbers of a packet that comes in order are to be moved.
 func (v *pictures) place(p *publish.Packet) mark {
 	var at ids
-	if picture, tl0, ok := at.read(v.format, p.Payload); ok {
+	if picture, tl0, ok := at.read(v.formatOf(p), p.Payload); ok {
 		if v.rebase && v.any {
 			v.now.picture, v.now.tl0 = v.last+1-picture, v.tl0+1-tl0
 		}
@@ -86,13 +86,22 @@ func (v *pictures) place(p *publish.Packet) mark {
 	return v.now
 }
 
+// formatOf returns which picture ids a packet has that are to be moved: none where
+// a dependency descriptor tells all, since the payload may be encrypted.
+func (v *pictures) formatOf(p *publish.Packet) format {
+	if len(p.Dependency) > 0 {
+		return formatNone
+	}
+	return v.format
+}
+
 // leave takes a packet of a picture that is left out on purpose.
 func (v *pictures) leave(p *publish.Packet) {
-	if v.format != formatVP8 {
+	if v.formatOf(p) != formatVP8 {
 		return
 	}
 	var at ids
-	picture, _, ok := at.read(v.format, p.Payload)
+	picture, _, ok := at.read(formatVP8, p.Payload)
 	if !ok || v.leaving && picture == v.left {
 		return
 	}
@@ -115,7 +124,7 @@ func (m mark) apply(f format, out *parcel, p *publish.Packet) {
 		out.dependency = append(out.extension[:0], p.Dependency...)
 		descriptor.SetFrameNumber(out.dependency, number+m.frame)
 	}
-	if m.picture == 0 && m.tl0 == 0 {
+	if m.picture == 0 && m.tl0 == 0 || len(p.Dependency) > 0 {
 		return
 	}
 	var at ids
