@@ -30,6 +30,9 @@ type streamWish struct {
 	Width  int    `json:"width,omitempty"`  // pixels at which it is shown
 	Height int    `json:"height,omitempty"` // likewise
 	Layer  int    `json:"layer,omitempty"`  // at most the n-th from below
+	// FrameRate is how many pictures a second are enough.
+	FrameRate float64 `json:"frameRate,omitempty"`
+	Temporal  int     `json:"temporal,omitempty"` // at most the n-th temporal layer from below
 	// RIDs are the layers that are wanted at all, from a hub to the publisher of
 	// the stream, which may leave out the others. Nil: not said.
 	RIDs []string `json:"rids,omitempty"`
@@ -58,6 +61,14 @@ func parseWishes(payload json.RawMessage) ([]streamWish, error) {
 	return e.Streams, nil
 }
 
+// wish reads it; what makes no sense is no wish.
+func (w streamWish) wish() Wish {
+	return Wish{
+		Paused: w.Paused, Width: max(w.Width, 0), Height: max(w.Height, 0), FrameRate: max(w.FrameRate, 0),
+		Layer: max(w.Layer, 0), Temporal: max(w.Temporal, 0),
+	}
+}
+
 // takeWishes does what a viewer wants, at once and for streams to come.
 func (p *Peer) takeWishes(l *mesh.Link, wishes []streamWish, now time.Time) {
 	var told []func() // a wish may ask a publisher for a key picture: not under the lock
@@ -74,7 +85,7 @@ func (p *Peer) takeWishes(l *mesh.Link, wishes []streamWish, now time.Time) {
 		return
 	}
 	for _, w := range wishes {
-		wish := Wish{Paused: w.Paused, Width: max(w.Width, 0), Height: max(w.Height, 0), Layer: max(w.Layer, 0)}
+		wish := w.wish()
 		if wish == (Wish{}) {
 			delete(r.wants, w.Label)
 		} else if _, ok := r.wants[w.Label]; ok || len(r.wants) < maxWanted {
@@ -102,7 +113,7 @@ func (r *RemotePeer) Subscribe(label string, w Wish) error {
 		}
 	}
 	err := to.link.SendEvent(signal.EventSubscribe, subscribeEvent{[]streamWish{
-		{Label: wire, Paused: w.Paused, Width: w.Width, Height: w.Height, Layer: w.Layer},
+		{Label: wire, Paused: w.Paused, Width: w.Width, Height: w.Height, FrameRate: w.FrameRate, Layer: w.Layer, Temporal: w.Temporal},
 	}})
 	if err != nil {
 		return fmt.Errorf("subscribe to %s of %s: %w", label, r.id, err)

@@ -58,7 +58,13 @@ func (h *house) publish(room, name string, media ...string) (*process, string) {
 // enter opens the page of a room in a kind of browser; join is camera or watch.
 func (h *house) enter(page, kind, room, join, script string) {
 	h.t.Helper()
-	q := url.Values{"name": {page}, "join": {join}}
+	h.enterAsking(page, kind, room, url.Values{"join": {join}}, script)
+}
+
+// enterAsking does so with a query.
+func (h *house) enterAsking(page, kind, room string, q url.Values, script string) {
+	h.t.Helper()
+	q.Set("name", page)
 	h.call("open", args{"browser": kind, "page": page, "script": script,
 		"url": h.info.URL + "r/" + url.PathEscape(room) + "?" + q.Encode()})
 }

@@ -11,7 +11,7 @@ const LATE = 1000; // ms after which a first offer without an answer is sent aga
 const MAX_BUFFERED = 1 << 20; // bytes waiting in the control channel
 
 /** @typedef {"new" | "connecting" | "connected" | "disconnected" | "failed" | "closed"} LinkState */
-/** @typedef {{label: string, wire: MediaStream, stream: MediaStream, encoding?: RTCRtpEncodingParameters, encodings?: RTCRtpEncodingParameters[]}} Publication */
+/** @typedef {{label: string, wire: MediaStream, stream: MediaStream, encoding?: RTCRtpEncodingParameters, encodings?: RTCRtpEncodingParameters[], codec?: string}} Publication */
 
 /**
  * What a link needs from its peer.
@@ -36,6 +36,25 @@ const MAX_BUFFERED = 1 << 20; // bytes waiting in the control channel
 export function labelIn(labels, id) {
   const label = Object.hasOwn(labels, id) ? labels[id] : null;
   return typeof label === "string" ? label.slice(0, 256) : id;
+}
+
+const DESCRIPTOR = "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension";
+
+/** Has a section negotiate the dependency descriptor, by which a hub tells layers apart: browsers know it, but do not offer it by themselves. @param {RTCRtpTransceiver} transceiver */
+function describe(transceiver) {
+  const t = /** @type {any} */ (transceiver);
+  const all = t.getHeaderExtensionsToNegotiate?.() ?? [];
+  const own = all.find((/** @type {any} */ e) => e.uri === DESCRIPTOR);
+  if (!own || own.direction === "sendrecv") return;
+  own.direction = "sendrecv";
+  t.setHeaderExtensionsToNegotiate(all);
+}
+
+/** Puts a codec before the others. @param {RTCRtpTransceiver} transceiver @param {string} name such as "VP9" */
+function prefer(transceiver, name) {
+  const all = RTCRtpReceiver.getCapabilities("video")?.codecs ?? [];
+  const first = all.filter((c) => c.mimeType.toLowerCase() === `video/${name.toLowerCase()}`);
+  if (first.length) transceiver.setCodecPreferences?.([...first, ...all.filter((c) => !first.includes(c))]);
 }
 
 export class Link {
@@ -194,6 +213,7 @@ export class Link {
     }
     try {
       await this.pc.setRemoteDescription(description); // rolls an offer of ours back
+      if (this.hub) for (const t of this.pc.getTransceivers()) if (t.receiver.track.kind === "video" && !t.sender.track) describe(t);
       await this.pc.setLocalDescription();
     } catch (error) {
       // No answer would ever follow and the pair could never negotiate again: better a new connection.
@@ -326,7 +346,7 @@ export class Link {
   }
 
   /** @param {Publication} publication @param {RTCRtpTransceiver[]} have */
-  #syncOne({ wire, stream, encoding, encodings }, have) {
+  #syncOne({ wire, stream, encoding, encodings, codec }, have) {
     const missing = stream.getTracks().filter((track) => !have.some((t) => t.sender.track === track));
     const kept = [];
     for (const t of have) {
@@ -340,7 +360,10 @@ export class Link {
     for (const track of missing) {
       const one = encoding && [encoding];
       const sendEncodings = track.kind === "video" ? (this.hub && encodings) || one : undefined;
-      kept.push(this.pc.addTransceiver(track, { direction: "sendonly", streams: [wire], ...(sendEncodings && { sendEncodings }) }));
+      const t = this.pc.addTransceiver(track, { direction: "sendonly", streams: [wire], ...(sendEncodings && { sendEncodings }) });
+      if (track.kind === "video" && codec) prefer(t, codec);
+      if (this.hub && codec === "AV1") describe(t);
+      kept.push(t);
     }
     return kept;
   }

@@ -136,12 +136,13 @@ export class Peer {
   /**
    * Shares a stream under a label; under a label in use its tracks take the place of the former ones.
    * `encodings` are the layers of its pictures, which only a hub gets; others get one picture as `encoding` says.
-   * @param {MediaStream | {label?: string, stream: MediaStream, encoding?: RTCRtpEncodingParameters, encodings?: RTCRtpEncodingParameters[]}} what
+   * `codec` is the one for its pictures, such as "AV1", if the other side takes it.
+   * @param {MediaStream | {label?: string, stream: MediaStream, encoding?: RTCRtpEncodingParameters, encodings?: RTCRtpEncodingParameters[], codec?: string}} what
    */
   publish(what) {
-    const { stream, label = stream.id, encoding, encodings } = what instanceof MediaStream ? { stream: what } : what;
+    const { stream, label = stream.id, encoding, encodings, codec } = what instanceof MediaStream ? { stream: what } : what;
     const wire = this.publications.get(label)?.wire ?? new MediaStream();
-    this.publications.set(label, { label, wire, stream, encoding, encodings });
+    this.publications.set(label, { label, wire, stream, encoding, encodings, codec });
     for (const link of this.links.values()) link.sync();
   }
 
@@ -153,7 +154,7 @@ export class Peer {
 
   /**
    * Says what is wanted of the pictures of a peer's stream from now on: the size at which they are shown, or none.
-   * @param {string} id @param {string} label @param {{paused?: boolean, width?: number, height?: number, layer?: number}} wish
+   * @param {string} id @param {string} label @param {{paused?: boolean, width?: number, height?: number, frameRate?: number, layer?: number, temporal?: number}} wish
    * @returns {boolean} whether it was told
    */
   want(id, label, wish) {

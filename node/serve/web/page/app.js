@@ -8,6 +8,9 @@ import { insecure, landing, prejoin, remember, roomProblem } from "./lobby.js";
 const app = /** @type {HTMLElement} */ (document.getElementById("app"));
 const query = new URLSearchParams(location.search);
 
+/** What the query may ask for as the camera's codec; without it the browser chooses. */
+const CODECS = ["VP8", "VP9", "H264", "AV1"];
+
 /** For tests and for the curious. @type {{peer: import("../client/peer.js").Peer | null, stats: () => Promise<any>}} */
 const weft = { peer: null, stats: async () => (weft.peer ? collect(weft.peer) : []) };
 /** @type {any} */ (window).weft = weft;
@@ -46,7 +49,8 @@ function lobby(room, join) {
 async function enter(room, name, media) {
   const config = await loadConfig();
   if (!config) { unreachable(); return; }
-  const call = new Call({ room, name, media, config, onleave: () => { weft.peer = null; left(room); } });
+  const codec = CODECS.find((c) => c === query.get("codec")?.toUpperCase());
+  const call = new Call({ room, name, media, config, codec, onleave: () => { weft.peer = null; left(room); } });
   weft.peer = call.peer;
   remember(room);
   show(call.element);

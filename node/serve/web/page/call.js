@@ -23,9 +23,15 @@ const NOTICE_AFTER = 1500; // ms without signaling before the page speaks of it
 
 const LARGEST = 1_700_000; // bit/s of a camera of 1280 by 720
 
-/** The layers in which a hub gets the camera: a quarter, a half and all of it. A small picture is not worth more than one. @param {MediaStreamTrack | null} track */
-function layers(track) {
-  if ((track?.getSettings().width ?? 0) < 640) return undefined;
+/**
+ * The layers in which a hub gets the camera. VP9 and AV1 have them within one stream, others are sent as three: a
+ * quarter, a half and all of it. A small picture is not worth more than one.
+ * @param {MediaStreamTrack | null} track @param {string} [codec]
+ */
+export function layers(track, codec) {
+  const small = (track?.getSettings().width ?? 0) < 640;
+  if (codec === "VP9" || codec === "AV1") return [{ scalabilityMode: small ? "L1T3" : "L3T3", maxBitrate: LARGEST }];
+  if (small) return undefined;
   return [
     { rid: "q", scaleResolutionDownBy: 4, maxBitrate: 150_000 },
     { rid: "h", scaleResolutionDownBy: 2, maxBitrate: 500_000 },
@@ -48,11 +54,12 @@ export class Call {
   #busy = false;
 
   /**
-   * @param {{room: string, name: string, media: import("./media.js").LocalMedia, config: Config, onleave: () => void}} options
+   * @param {{room: string, name: string, media: import("./media.js").LocalMedia, config: Config, codec?: string, onleave: () => void}} options
    */
-  constructor({ room, name, media, config, onleave }) {
+  constructor({ room, name, media, config, codec, onleave }) {
     this.room = room;
     this.name = name;
+    this.codec = codec;
     this.media = media;
     this.onleave = onleave;
     const { servers = [], prefix } = config.signaling.options;
@@ -262,7 +269,7 @@ export class Call {
 
   #publishCamera() {
     const { stream } = this.media;
-    if (stream.getTracks().length) this.peer.publish({ label: CAMERA, stream, encoding: { maxBitrate: LARGEST }, encodings: layers(this.media.video) });
+    if (stream.getTracks().length) this.peer.publish({ label: CAMERA, stream, encoding: { maxBitrate: LARGEST }, encodings: layers(this.media.video, this.codec), codec: this.codec });
     else this.peer.unpublish(CAMERA);
     this.#tellState();
     this.#renderSoon();
