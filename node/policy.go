@@ -37,6 +37,19 @@ func (p *Peer) takeSpeakers(l *mesh.Link, e speakersEvent) {
 	}
 }
 
+// tellSpeaking tells who speaks already, by the first roster of a hub. p.mu is held.
+func (p *Peer) tellSpeaking(ro roster) {
+	var ids []string
+	for _, rp := range ro.Peers {
+		if rp.Speaking {
+			ids = append(ids, rp.ID)
+		}
+	}
+	if ids != nil {
+		p.emit(SpeakersEvent{ids})
+	}
+}
+
 // rank finds out who speaks and tells of it; as a hub it also tells those behind
 // it, and holds back whose turn it is not. Only the loop calls it.
 func (p *Peer) rank(now time.Time) {

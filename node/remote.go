@@ -181,7 +181,10 @@ func (r *remote) rosterFor() roster {
 		if other == r || !other.ready {
 			continue
 		}
-		rp := rosterPeer{ID: id, Metadata: other.link.Metadata(), Streams: streams[id]}
+		rp := rosterPeer{
+			ID: id, Metadata: other.link.Metadata(), Streams: streams[id],
+			Speaking: slices.Contains(r.peer.speakers.speaking, id),
+		}
 		if rp.Streams == nil {
 			rp.Streams = []rosterStream{} // [] and not null in JSON
 		}

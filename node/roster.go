@@ -18,6 +18,7 @@ type rosterPeer struct {
 	ID       string          `json:"id"`
 	Metadata json.RawMessage `json:"metadata,omitempty"`
 	Streams  []rosterStream  `json:"streams"`
+	Speaking bool            `json:"speaking,omitempty"` // when the roster was made; event 6 tells of changes
 }
 
 type rosterStream struct {

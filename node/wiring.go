@@ -309,6 +309,9 @@ func (p *Peer) takeRoster(l *mesh.Link, ro roster) {
 		}
 		return
 	}
+	if r.behind == nil {
+		p.tellSpeaking(ro)
+	}
 	now := make(map[string]*rosterPeer, len(ro.Peers))
 	for i := range ro.Peers {
 		now[ro.Peers[i].ID] = &ro.Peers[i]

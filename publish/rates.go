@@ -36,6 +36,9 @@ func (r *Rates) Within(spatial, temporal int) (sum Rate) {
 	return sum
 }
 
+// All returns the rate of the whole stream.
+func (r *Rates) All() Rate { return r.Within(len(r)-1, gridTemporal-1) }
+
 // meter counts what comes within a window. It is not safe for concurrent use.
 type meter struct {
 	since time.Time

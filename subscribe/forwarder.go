@@ -94,6 +94,7 @@ type Forwarder struct {
 	rtxSeq  uint16
 	resends budget
 	reports reports
+	pace    pace
 	stats   Stats
 	free    *parcel // not in use
 }
@@ -242,6 +243,7 @@ func (f *Forwarder) Track() *publish.Track {
 // Stats are a forwarder's counters, and what its subscriber last reported.
 type Stats struct {
 	Packets, Bytes       uint64        // handed to the writer for the first time; bytes of payload
+	Bitrate              int           // of these, bits per second over the last half second that is complete
 	RTXPackets, RTXBytes uint64        // answers to NACKs, over RTX or as they were
 	Nacked               uint64        // numbers asked for again
 	Unanswered           uint64        // of these: not in the history any more, or never had
@@ -261,7 +263,7 @@ func (f *Forwarder) Stats() Stats {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	s := f.stats
-	s.RTT, s.FractionLost = f.reports.rtt, f.reports.lost
+	s.RTT, s.FractionLost, s.Bitrate = f.reports.rtt, f.reports.lost, f.pace.bitrate
 	s.Muted = f.refusal()
 	if s.Muted == ReasonNone && f.phase == waiting && f.video() {
 		s.Muted = ReasonKeyframe

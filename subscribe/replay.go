@@ -27,6 +27,7 @@ const (
 // screen on which nothing moves. Call it every 10 to 100 ms, on any goroutine.
 func (f *Forwarder) Tick(now time.Time) {
 	f.mu.Lock()
+	f.pace.turn(now)
 	if f.in == nil || f.refusal() != ReasonNone {
 		f.mu.Unlock()
 		return

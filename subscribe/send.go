@@ -208,6 +208,7 @@ func (f *Forwarder) plan(p *publish.Packet, liveTS uint32, out *parcel) DropReas
 	out.writer = f.writer
 	f.stats.Packets++
 	f.stats.Bytes += uint64(len(out.payload))
+	f.pace.add(p.Arrival, len(out.payload))
 	return ReasonNone
 }
 
