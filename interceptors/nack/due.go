@@ -27,10 +27,13 @@ func (t *Tracker) SetRTT(rtt time.Duration) {
 	if rtt <= 0 {
 		rtt = defaultRTT
 	}
-	if rtt = min(rtt, maxRTT); rtt < t.rtt && len(t.missing) > 0 {
-		t.wake(t.missing[0].asked) // what is due has to be worked out anew
+	t.rtt = min(rtt, maxRTT)
+	for i := range t.missing {
+		if e := &t.missing[i]; e.tries > 0 {
+			e.due = t.again(e)
+			t.wake(e.due)
+		}
 	}
-	t.rtt = rtt
 }
 
 // Next returns when Due has something to do, ok false for never as far as can be
@@ -51,16 +54,20 @@ func (t *Tracker) Due(now time.Time, out []uint16) []uint16 {
 	}
 	t.next = never
 	keep := t.missing[:0]
-	for _, e := range t.missing {
-		if ask := t.judge(&e, at); ask == drop {
+	for i := range t.missing {
+		e := &t.missing[i]
+		switch t.judge(e, at) {
+		case drop:
 			continue
-		} else if ask == askNow {
+		case askNow:
 			out = append(out, uint16(e.seq))
 		}
-		keep = append(keep, e)
+		keep = append(keep, *e)
 	}
 	t.missing = keep
-	t.shrink()
+	if len(keep) == 0 && cap(keep) > 128 {
+		t.missing = nil // a storm is over
+	}
 	if t.tail.open && t.tail.usable() {
 		if at < t.tail.due() {
 			t.wake(t.tail.due())
@@ -83,22 +90,25 @@ const (
 // judge decides what is done about a missing packet now, and when to look at it
 // again.
 func (t *Tracker) judge(e *loss, at time.Duration) verdict {
-	due, end := t.again(e), e.shown+t.window
-	if e.tries >= maxTries {
-		end = min(end, due)
-	}
-	if at >= end {
+	end := e.shown + t.window
+	switch {
+	case at >= end || at >= e.due && e.tries >= maxTries:
 		t.drop(e)
 		return drop
+	case at < e.due && (e.tries == 0 || e.tries >= maxTries || at < e.due-grace/2):
+	case at+t.rtt > end, e.guess && e.tries >= maxGuesses:
+		e.due = end // an answer may still be under way, another would be of no use
+	default:
+		t.ask(e, at)
+		t.wake(min(e.due, end))
+		return askNow
 	}
-	t.wake(end)
-	if e.tries >= maxTries || e.guess && e.tries >= maxGuesses || at+t.rtt > e.shown+t.window {
-		return wait // for an answer, or for nothing: it would come too late
-	}
-	if at < due && (e.tries == 0 || at < due-grace/2) {
-		t.wake(due)
-		return wait
-	}
+	t.wake(min(e.due, end))
+	return wait
+}
+
+// ask counts a packet as asked for now.
+func (t *Tracker) ask(e *loss, at time.Duration) {
 	if e.tries == 0 {
 		t.stats.Asked++
 	} else {
@@ -106,16 +116,12 @@ func (t *Tracker) judge(e *loss, at time.Duration) verdict {
 	}
 	e.tries++
 	e.asked = at
-	t.wake(t.again(e))
-	return askNow
+	e.due = t.again(e)
 }
 
-// again is when a packet is to be asked for next: once it cannot be just late,
-// then after a round trip, then 1.5 times as long each time.
+// again is when a packet that was asked for is to be asked for next: after a
+// round trip, then 1.5 times as long each time.
 func (t *Tracker) again(e *loss) time.Duration {
-	if e.tries == 0 {
-		return e.shown + t.slack
-	}
 	d := t.rtt + max(t.rtt/8, grace)
 	for i := uint8(1); i < e.tries && d < maxWait; i++ {
 		d += d / 2
@@ -138,11 +144,12 @@ func (t *Tracker) drop(e *loss) {
 func (t *Tracker) guess(at time.Duration) uint16 {
 	t.tail.open = false
 	t.newest++
-	e := loss{seq: t.newest, shown: at, asked: at, tries: 1, guess: true}
+	t.giveUpBefore(t.newest - t.behind + 1)
+	e := loss{seq: t.newest, shown: at, guess: true}
+	t.ask(&e, at)
 	t.missing = append(t.missing, e)
 	t.stats.Lost++
-	t.stats.Asked++
-	t.wake(t.again(&e))
+	t.wake(e.due)
 	return uint16(t.newest)
 }
 

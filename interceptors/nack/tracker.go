@@ -89,6 +89,7 @@ type loss struct {
 	seq   int64
 	shown time.Duration // when the loss showed
 	asked time.Duration // when it was asked for last
+	due   time.Duration // when it is to be asked for next, or given up
 	tries uint8
 	guess bool // nothing has come after it: it may not have been sent
 }
@@ -193,7 +194,7 @@ func (t *Tracker) doubt(seq uint16, last bool, at time.Duration) {
 // advance takes a packet newer than all before it.
 func (t *Tracker) advance(seq int64, last bool, at time.Duration) {
 	if len(t.missing) > 0 {
-		t.confirm(at)
+		t.confirm()
 		t.giveUpBefore(seq - t.behind + 1)
 	}
 	if seq == t.newest+1 {
@@ -216,10 +217,11 @@ func (t *Tracker) lose(first, end int64, at time.Duration) {
 		t.stats.GivenUp += uint64(oldest - first)
 		first = oldest
 	}
+	due := at + t.slack
 	for seq := first; seq < end; seq++ {
-		t.missing = append(t.missing, loss{seq: seq, shown: at})
+		t.missing = append(t.missing, loss{seq: seq, shown: at, due: due})
 	}
-	t.wake(at + t.slack)
+	t.wake(due)
 }
 
 // late takes a number that is not new: one that was missing, or a duplicate.
@@ -228,16 +230,15 @@ func (t *Tracker) late(seq int64, last bool, at time.Duration) {
 	if !ok {
 		return
 	}
-	if e.guess {
-		t.tail.learn(at) // most likely it had not been sent
+	switch {
+	case e.guess: // most likely it had not been sent
+		t.stats.Late++
+		t.tail.learn(at)
 		t.tail.packet(last, at)
-	}
-	if e.tries > 0 && at-e.asked >= t.rtt/2 {
+	case e.tries > 0 && at-e.asked >= t.rtt/2:
 		t.recovered()
-		return
-	}
-	t.stats.Late++ // too soon for an answer
-	if !e.guess {
+	default: // too soon for an answer
+		t.stats.Late++
 		t.slack = max(t.slack, min(lateBy(at-e.shown), maxSlack))
 	}
 }
@@ -270,10 +271,11 @@ func (t *Tracker) recovered() {
 }
 
 // confirm takes notice that a packet came after the guessed one.
-func (t *Tracker) confirm(at time.Duration) {
+func (t *Tracker) confirm() {
 	if e := &t.missing[len(t.missing)-1]; e.guess {
 		e.guess = false
-		t.wake(at)
+		e.due = t.again(e)
+		t.wake(e.due)
 	}
 }
 
@@ -285,7 +287,6 @@ func (t *Tracker) take(seq int64) (loss, bool) {
 	}
 	e := t.missing[i]
 	t.missing = slices.Delete(t.missing, i, i+1)
-	t.shrink()
 	return e, true
 }
 
@@ -298,14 +299,6 @@ func (t *Tracker) giveUpBefore(seq int64) {
 	}
 	if n > 0 {
 		t.missing = slices.Delete(t.missing, 0, n)
-		t.shrink()
-	}
-}
-
-// shrink gives the memory of a storm back.
-func (t *Tracker) shrink() {
-	if len(t.missing) == 0 && cap(t.missing) > 128 {
-		t.missing = nil
 	}
 }
 

@@ -261,3 +261,12 @@ func (n *nacks) close() {
 	n.mu.Unlock()
 	n.calls.Wait()
 }
+
+// SkipLost gives up what was lost of one stream (its SSRC) before a number: a
+// key picture begins there, and nobody needs what was before any more. It may be
+// called from any goroutine, from [RTPSink.ReceiveRTP] too.
+func (r *Receiver) SkipLost(ssrc uint32, before uint16) {
+	if asking := r.conn.transport.Load().in.fb.nacks; asking != nil {
+		asking.skip(ssrc, before)
+	}
+}
