@@ -93,7 +93,7 @@ func (t *Tracker) judge(e *loss, at time.Duration) verdict {
 	end := e.shown + t.window
 	switch {
 	case at >= end || at >= e.due && e.tries >= maxTries:
-		t.drop(e)
+		t.giveUp(e)
 		return drop
 	case at < e.due && (e.tries == 0 || e.tries >= maxTries || at < e.due-grace/2):
 	case at+t.rtt > end, e.guess && e.tries >= maxGuesses:
@@ -129,9 +129,9 @@ func (t *Tracker) again(e *loss) time.Duration {
 	return e.asked + min(max(d, minWait), maxWait)
 }
 
-// drop ends the wait for a packet. A guess that nothing has confirmed was no
+// giveUp ends the wait for a packet. A guess that nothing has confirmed was no
 // loss: the sender stopped there.
-func (t *Tracker) drop(e *loss) {
+func (t *Tracker) giveUp(e *loss) {
 	if !e.guess {
 		t.stats.GivenUp++
 		return
