@@ -239,7 +239,13 @@ func TestLossIsRepaired(t *testing.T) {
 						missing++
 					}
 				}
-				t.Logf("%s: %d packets, %d repaired, %d missing", p.name, len(tr.seqs), tr.repairs, missing)
+				s := p.conn.Stats()
+				t.Logf("%s: %d packets, %d repaired, %d missing; asked for %d, again %d, in %d NACKs; %d given up",
+					p.name, len(tr.seqs), tr.repairs, missing, s.Asked, s.AskedAgain, s.NACKs, s.GivenUp)
+				// Each lost packet is asked for 1/(1-0.05)^2 times, if not in vain.
+				if s.Repaired != s.Asked || s.GivenUp > 0 || s.AskedAgain > s.Asked/3 || s.NACKs > s.Asked+s.AskedAgain {
+					t.Errorf("%s: counted %+v", p.name, s)
+				}
 				if missing > 0 || tr.repairs < 20 || len(tr.bad) > 0 {
 					t.Errorf("%s: %d packets, %d repaired, %d missing, %v", p.name, len(tr.seqs), tr.repairs, missing, tr.bad)
 				}

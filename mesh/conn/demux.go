@@ -94,7 +94,7 @@ func (in *ingest) bind(r *Receiver, ssrc uint32, rtx bool, rid string, pt uint8)
 		info: streamInfo(ssrc, pt, clock, terms, kind.index),
 	}
 	var err error
-	if s.all, s.repaired, err = in.fb.bind(s.info, rtx); err != nil {
+	if s.reader, s.lost, err = in.fb.bind(s.info, r.kind, rtx); err != nil {
 		return nil
 	}
 	in.streams[ssrc] = s

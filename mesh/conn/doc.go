@@ -18,5 +18,6 @@
 //
 // The package makes no signaling, knows no stream labels, no rooms and no
 // publications, answers no NACK and makes no sender report: that is the
-// forwarder's work.
+// forwarder's work. What of the incoming streams is lost it asks for itself
+// (interceptors/nack).
 package conn

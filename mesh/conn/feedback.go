@@ -2,37 +2,41 @@ package conn
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/pion/interceptor"
-	"github.com/pion/interceptor/pkg/nack"
 	"github.com/pion/interceptor/pkg/report"
 	"github.com/pion/interceptor/pkg/twcc"
 	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
 
+	"github.com/weft-rtc/weft/interceptors/codec"
 	"github.com/weft-rtc/weft/mesh/sdp"
 )
 
-// maxNACKs is how often one lost packet is asked for, every 100 ms: after 2 s
-// nobody waits for it any more.
-const maxNACKs = 20
-
 // feedback makes the RTCP that goes back to the other side for what it sends:
-// NACKs, receiver reports and transport-wide feedback, by pion's interceptors
-// bound to our own readers. Without the last one Chromium stays near 100 kbit/s.
-// Its goroutines (three) start with the first stream.
+// receiver reports and transport-wide feedback, by pion's interceptors bound to
+// our own readers, and NACKs. Without transport-wide feedback Chromium stays
+// near 100 kbit/s. The interceptors' goroutines (two) start with the first stream.
 type feedback struct {
 	write func([]rtcp.Packet) error
-	nacks bool
+	nacks *nacks // nil asks for nothing
 
 	mu      sync.Mutex
 	closed  bool
 	started bool
-	nack    interceptor.Interceptor
 	report  interceptor.Interceptor
 	twcc    interceptor.Interceptor
 	reports interceptor.RTCPReader // tells the report interceptor of sender reports
+}
+
+func newFeedback(c *Conn, t *transport) *feedback {
+	f := &feedback{write: t.writeRTCP}
+	if !c.api.cfg.NoNACK {
+		f.nacks = newNACKs(t.writeRTCP, t.roundTrip, c.guard)
+	}
+	return f
 }
 
 // reader is one SSRC's way through the interceptors. They find the packet's
@@ -68,19 +72,12 @@ func (r *reader) read(packet []byte) error {
 
 // start makes the interceptors. Called with mu held.
 func (f *feedback) start() error {
-	nackFactory, err := nack.NewGeneratorInterceptor(nack.GeneratorMaxNacksPerPacket(maxNACKs))
-	if err != nil {
-		return err
-	}
 	reportFactory, err := report.NewReceiverInterceptor()
 	if err != nil {
 		return err
 	}
 	twccFactory, err := twcc.NewSenderInterceptor()
 	if err != nil {
-		return err
-	}
-	if f.nack, err = nackFactory.NewInterceptor(""); err != nil {
 		return err
 	}
 	if f.report, err = reportFactory.NewInterceptor(""); err != nil {
@@ -104,36 +101,37 @@ func (f *feedback) start() error {
 }
 
 func (f *feedback) all() []interceptor.Interceptor {
-	return []interceptor.Interceptor{f.nack, f.report, f.twcc}
+	return []interceptor.Interceptor{f.report, f.twcc}
 }
 
-// bind makes the readers of a stream: all of it for packets as they come, and
-// repaired for those that came as retransmissions, which only end NACKs.
-func (f *feedback) bind(info *interceptor.StreamInfo, rtx bool) (all, repaired reader, err error) {
+// bind makes the reader of a stream, and what asks for its lost packets: nil if
+// it was not negotiated, is turned off, or the stream is of retransmissions.
+func (f *feedback) bind(info *interceptor.StreamInfo, kind codec.Kind, rtx bool) (r reader, lost *nackStream, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.closed {
-		return reader{}, reader{}, ErrClosed
+		return reader{}, nil, ErrClosed
 	}
 	if !f.started {
 		if err := f.start(); err != nil {
-			return reader{}, reader{}, fmt.Errorf("conn: interceptors: %w", err)
+			return reader{}, nil, fmt.Errorf("conn: interceptors: %w", err)
 		}
 	}
 	var last interceptor.RTPReader = interceptor.RTPReaderFunc(packetReader)
-	if rtx { // counts for the bandwidth estimate and for nothing else
-		all, err = newReader(f.twcc.BindRemoteStream(info, last))
-		return all, reader{}, err
+	if !rtx { // a retransmission counts for the bandwidth estimate and for nothing else
+		last = f.report.BindRemoteStream(info, last)
 	}
-	if f.nacks {
-		last = f.nack.BindRemoteStream(info, last)
+	if r, err = newReader(f.twcc.BindRemoteStream(info, last)); err != nil {
+		return reader{}, nil, err
 	}
-	if repaired, err = newReader(last); err != nil {
-		return all, repaired, err
+	if f.nacks != nil && !rtx && slices.ContainsFunc(info.RTCPFeedback, genericNACK) {
+		lost = f.nacks.open(info.SSRC, kind)
 	}
-	all, err = newReader(f.twcc.BindRemoteStream(info, f.report.BindRemoteStream(info, last)))
-	return all, repaired, err
+	return r, lost, nil
 }
+
+// genericNACK is a=rtcp-fb nack without a parameter (RFC 4585 section 4.2).
+func genericNACK(fb interceptor.RTCPFeedback) bool { return fb.Type == "nack" && fb.Parameter == "" }
 
 // unbind forgets a stream.
 func (f *feedback) unbind(info *interceptor.StreamInfo) {
@@ -144,6 +142,9 @@ func (f *feedback) unbind(info *interceptor.StreamInfo) {
 	}
 	for _, i := range f.all() {
 		i.UnbindRemoteStream(info)
+	}
+	if f.nacks != nil {
+		f.nacks.drop(info.SSRC)
 	}
 }
 
@@ -164,6 +165,9 @@ func (f *feedback) close() {
 	started := f.started && !f.closed
 	f.closed = true
 	f.mu.Unlock()
+	if f.nacks != nil {
+		f.nacks.close()
+	}
 	if !started {
 		return
 	}

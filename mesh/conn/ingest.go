@@ -58,7 +58,7 @@ type declaration struct {
 	rtx      bool
 }
 
-// stream is one SSRC of a track. Its readers are owned by the RTP goroutine.
+// stream is one SSRC of a track. Its reader is owned by the RTP goroutine.
 type stream struct {
 	receiver *Receiver
 	ssrc     uint32
@@ -66,8 +66,9 @@ type stream struct {
 	rtx      bool
 	main     *stream // of a retransmission stream: what it repairs; nil unknown
 	info     *interceptor.StreamInfo
-	all      reader
-	repaired reader
+	reader   reader
+	lost     *nackStream // nil asks for nothing
+	repaired rtp.Header  // of the packet that a retransmission brings
 }
 
 // retired is the stream of taps whose track is closed: their packets are late.
@@ -86,7 +87,7 @@ func newIngest(c *Conn, t *transport) *ingest {
 	return &ingest{
 		conn:      c,
 		t:         t,
-		fb:        &feedback{write: t.writeRTCP, nacks: !c.api.cfg.NoNACK},
+		fb:        newFeedback(c, t),
 		receivers: map[string]*Receiver{},
 		declared:  map[uint32]declaration{},
 		streams:   map[uint32]*stream{},
@@ -171,7 +172,7 @@ func (in *ingest) rtp(b *tap, packet []byte, arrival time.Time) {
 		in.drop(DropClosed)
 		return
 	}
-	h := s.all.h
+	h := s.reader.h
 	n, err := h.Unmarshal(packet)
 	if err != nil {
 		in.drop(DropMalformed)
@@ -182,14 +183,15 @@ func (in *ingest) rtp(b *tap, packet []byte, arrival time.Time) {
 		in.drop(DropMalformed)
 		return
 	}
-	if err := s.all.read(packet); err != nil {
+	if err := s.reader.read(packet); err != nil {
 		in.drop(DropInterceptor) // its loss is the feedback's, not the packet's
 	}
+	s.lost.arrived(h.SequenceNumber, h.Marker || len(payload) == 0, arrival)
 	switch {
 	case s.rtx && len(payload) == 0: // a probe of the sender's bandwidth estimate
 		in.drop(DropPadding)
 	case s.rtx:
-		in.repair(s, h, packet, payload, arrival)
+		in.repair(s, h, payload, arrival)
 	default:
 		in.deliver(s, h, payload, arrival, false)
 	}
@@ -214,7 +216,7 @@ func unpad(h *rtp.Header, payload []byte) ([]byte, bool) {
 
 // repair unwraps a retransmission (RFC 4588 section 4): the original sequence
 // number stands before the payload.
-func (in *ingest) repair(s *stream, h *rtp.Header, packet, payload []byte, arrival time.Time) {
+func (in *ingest) repair(s *stream, h *rtp.Header, payload []byte, arrival time.Time) {
 	terms := s.receiver.terms.Load()
 	kind := terms.table[h.PayloadType&127]
 	if !kind.rtx || len(payload) < 2 {
@@ -229,14 +231,12 @@ func (in *ingest) repair(s *stream, h *rtp.Header, packet, payload []byte, arriv
 		}
 		s.main = main
 	}
-	r := main.repaired.h
+	r := &main.repaired
 	*r = *h
 	r.SSRC = main.ssrc
 	r.PayloadType = terms.payloads[kind.index].Type
 	r.SequenceNumber = uint16(payload[0])<<8 | uint16(payload[1])
-	if err := main.repaired.read(packet); err != nil {
-		in.drop(DropInterceptor)
-	}
+	main.lost.repaired(r.SequenceNumber, r.Marker || len(payload) == 2, arrival)
 	in.deliver(main, r, payload[2:], arrival, true)
 }
 

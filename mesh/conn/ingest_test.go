@@ -392,7 +392,10 @@ func TestNoAllocationPerPacket(t *testing.T) {
 	seq := uint16(0)
 	if got := testing.AllocsPerRun(1000, func() {
 		seq++
-		raw[2], raw[3] = byte(seq>>8), byte(seq)
+		raw[1], raw[2], raw[3] = 96, byte(seq>>8), byte(seq)
+		if seq%5 == 0 {
+			raw[1] |= 0x80 // the last of its frame
+		}
 		_, _ = b.Write(raw)
 	}); got > 0 {
 		t.Errorf("%v allocations per incoming packet", got)

@@ -82,14 +82,15 @@ type sending struct {
 
 	mu      sync.Mutex
 	first   bool
-	sent    map[uint16]uint32 // timestamp by sequence number
+	last    uint16
+	sent    map[uint16]rtp.Header
 	nacked  int
 	reports int
 	plis    int
 }
 
 func startSending(s *Sender, described bool) *sending {
-	x := &sending{s: s, described: described, quit: make(chan struct{}), done: make(chan struct{}), sent: map[uint16]uint32{}}
+	x := &sending{s: s, described: described, quit: make(chan struct{}), done: make(chan struct{}), sent: map[uint16]rtp.Header{}}
 	s.SetFeedback(x.feedback)
 	go x.run()
 	return x
@@ -113,7 +114,7 @@ func (x *sending) run() {
 		h := rtp.Header{Version: 2, SSRC: x.s.SSRC(), SequenceNumber: seq, Timestamp: uint32(seq) * 960, PayloadType: x.s.Payloads()[0].Type}
 		if x.s.WriteRTP(&h, payloadOf(seq), x.dependency(seq)) == nil {
 			x.mu.Lock()
-			x.sent[seq] = h.Timestamp
+			x.sent[seq], x.last = h, seq
 			x.mu.Unlock()
 		}
 		if seq%50 == 0 {
@@ -150,7 +151,7 @@ var rtxSeq struct {
 
 func (x *sending) resend(seq uint16) {
 	x.mu.Lock()
-	ts, ok := x.sent[seq]
+	h, ok := x.sent[seq]
 	x.nacked++
 	x.mu.Unlock()
 	pt := x.s.Payloads()[0].RTX
@@ -164,6 +165,6 @@ func (x *sending) resend(seq uint16) {
 	rtxSeq.n[x.s.RTXSSRC()]++
 	n := rtxSeq.n[x.s.RTXSSRC()]
 	rtxSeq.Unlock()
-	h := rtp.Header{Version: 2, SSRC: x.s.RTXSSRC(), SequenceNumber: n, Timestamp: ts, PayloadType: pt}
+	h.SSRC, h.SequenceNumber, h.PayloadType = x.s.RTXSSRC(), n, pt
 	_ = x.s.WriteRTP(&h, append([]byte{byte(seq >> 8), byte(seq)}, payloadOf(seq)...), x.dependency(seq))
 }

@@ -53,6 +53,11 @@ type Stats struct {
 	Recovered  uint64 // packets that came as retransmissions
 	RTCPIn     uint64 // RTCP packets, each of a compound
 	PacketsOut uint64 // RTP packets given to SRTP
+	NACKs      uint64 // NACK messages sent, one for each stream at a time
+	Asked      uint64 // lost packets asked for, each counted once
+	AskedAgain uint64 // times that one of them was asked for again
+	Repaired   uint64 // packets that came after they were asked for
+	GivenUp    uint64 // lost packets that it is too late for, or useless, to ask for
 	Drops      map[DropReason]uint64
 }
 
@@ -68,6 +73,10 @@ func (c *Conn) Stats() Stats {
 		RTCPIn:     n.rtcpIn.Load(),
 		PacketsOut: n.packetsOut.Load(),
 		Drops:      map[DropReason]uint64{},
+	}
+	if asking := t.in.fb.nacks; asking != nil {
+		messages, n := asking.totals()
+		s.NACKs, s.Asked, s.AskedAgain, s.Repaired, s.GivenUp = messages, n.Asked, n.Repeated, n.Recovered, n.GivenUp
 	}
 	s.RemoteAddr, s.RemoteType = t.remoteAddr()
 	for r := range numDropReasons {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
@@ -298,4 +299,14 @@ func (t *transport) remoteAddr() (addr, kind string) {
 		return "", ""
 	}
 	return fmt.Sprintf("%s:%d", pair.Remote.Address, pair.Remote.Port), pair.Remote.Typ.String()
+}
+
+// roundTrip returns the last round trip time of ICE's own checks on the path in
+// use, 0 if there is none. It may wait for pion's ICE agent.
+func (t *transport) roundTrip() time.Duration {
+	stats, ok := t.dtls.ICETransport().GetSelectedCandidatePairStats()
+	if !ok || stats.CurrentRoundTripTime <= 0 {
+		return 0
+	}
+	return time.Duration(stats.CurrentRoundTripTime * float64(time.Second))
 }
