@@ -57,7 +57,7 @@ func (p *Peer) tellLayers(now time.Time) {
 	}
 	var letters []letter
 	p.mu.Lock()
-	wanted, ours := p.wantedLayers()
+	wanted, ours := p.wantedLayers(now)
 	for _, r := range p.remotes {
 		if !r.ready {
 			continue
@@ -83,11 +83,11 @@ func (p *Peer) tellLayers(now time.Time) {
 
 // wantedLayers returns the layers that viewers want, and of how many viewers each
 // layer has a sink. Peer.mu is held.
-func (p *Peer) wantedLayers() (wanted map[*publish.Layer]bool, ours map[*publish.Layer]int) {
+func (p *Peer) wantedLayers(now time.Time) (wanted map[*publish.Layer]bool, ours map[*publish.Layer]int) {
 	wanted, ours = map[*publish.Layer]bool{}, map[*publish.Layer]int{}
 	for _, r := range p.remotes {
 		for _, s := range r.subs {
-			want, on := s.forward.Wanted()
+			want, on := s.forward.Wanted(now)
 			if want != nil {
 				wanted[want] = true
 			}

@@ -75,7 +75,7 @@ func (in *inbound) ReceiveRTP(p *conn.Incoming) {
 	if l.ssrc.Load() != p.Header.SSRC {
 		l.ssrc.Store(p.Header.SSRC)
 	}
-	l.layer.WriteRTP(&p.Header, p.Payload, p.Arrival)
+	l.layer.WriteDescribed(&p.Header, p.Payload, p.Dependency, p.Arrival)
 }
 
 // layer returns the layer of that RID, made with its first packet; nil if the

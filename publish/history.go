@@ -19,8 +19,10 @@ type slot struct {
 	timestamp uint32
 	seq       uint16
 	length    uint16
+	extra     uint8 // bytes of dependency descriptor behind the payload
 	flags     slotFlags
 	arrival   time.Time
+	place     Place
 	buf       []byte
 }
 
@@ -67,8 +69,9 @@ func (h *history) at(index int64) *slot {
 // the look told, and completes the three flags of p from its neighbours.
 func (h *history) put(p *Packet, info Info) {
 	s := &h.slots[p.Index&(h.size()-1)]
-	h.reserve(s, len(p.Payload))
-	copy(s.buf, p.Payload)
+	h.reserve(s, len(p.Payload)+len(p.Dependency))
+	copy(s.buf[copy(s.buf, p.Payload):], p.Dependency)
+	s.extra, s.place = uint8(len(p.Dependency)), p.Place
 	s.index, s.seq, s.timestamp, s.length = p.Index, p.Seq, p.Timestamp, uint16(len(p.Payload))
 	s.arrival, s.flags, s.key = p.Arrival, 0, 0
 	if p.Marker {
@@ -140,7 +143,7 @@ func (h *history) reserve(s *slot, n int) {
 		return
 	}
 	if n > h.slotSize {
-		s.buf = make([]byte, MaxPayload)
+		s.buf = make([]byte, max(n, MaxPayload))
 		return
 	}
 	if len(h.slab) < h.slotSize {
@@ -153,14 +156,19 @@ func (h *history) reserve(s *slot, n int) {
 // packet returns what the slot holds; its payload is the slot's own memory.
 func (h *history) packet(s *slot, audio bool) Packet {
 	after := h.at(s.index + 1)
-	return Packet{
+	p := Packet{
 		Seq: s.seq, Timestamp: s.timestamp, Marker: s.flags&flagMarker != 0,
 		Payload: s.buf[:s.length], Arrival: s.arrival, Index: s.index,
 		Keyframe:   s.flags&flagKey != 0 && s.key == s.index,
 		FrameStart: audio || s.flags&flagStart != 0,
 		FrameEnd: s.length > 0 && (audio || s.flags&flagMarker != 0 ||
 			after != nil && after.timestamp != s.timestamp),
+		Place: s.place,
 	}
+	if s.extra > 0 {
+		p.Dependency = s.buf[s.length : int(s.length)+int(s.extra)]
+	}
+	return p
 }
 
 // forgetKey ends the group of pictures: what comes does not build on it.

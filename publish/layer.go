@@ -28,12 +28,12 @@ type Layer struct {
 	rid   string
 	kind  codec.Kind
 	codec codec.Codec
-	look  func([]byte) Info
 
 	window int64 // packets of history
 
 	// Owned by the goroutine that calls WriteRTP.
 	numbers  numbers
+	scalable scalable
 	out      Packet // what the sinks see; here so that it is not allocated
 	extra    int    // what is left of maxExtra
 	measured bool   // the size has just changed
@@ -55,6 +55,8 @@ type Layer struct {
 	rtpOffset uint32     // guarded by mu: added to the timestamps of reports
 	stats     LayerStats // guarded by mu
 	lowest    int64      // guarded by mu: for the loss estimate
+	meter     meter      // guarded by mu
+	flow      flow       // guarded by mu
 }
 
 // LayerStats are a layer's counters since it was made.
@@ -64,20 +66,22 @@ type LayerStats struct {
 	Padding          uint64 // of Packets: without payload
 	Frames           uint64
 	Keyframes        uint64
-	Lost             uint64 // estimate: numbers passed over and not repaired
-	Restarts         uint64 // changes of SSRC and believed jumps
-	KeyframeRequests uint64 // that went to the publisher
+	Lost             uint64        // estimate: numbers passed over and not repaired
+	Restarts         uint64        // changes of SSRC and believed jumps
+	KeyframeRequests uint64        // that went to the publisher
+	Jitter           time.Duration // of arrival, RFC 3550 section 6.4.1
+	Freezes          uint64        // pictures that were late, as browsers count them; audio has none
+	Frozen           time.Duration // how long these were waited for
 	Sinks            int
 	Drops            Drops
 }
 
 // newLayer makes a layer of a track; it starts nothing.
 func newLayer(t *Track, cfg TrackConfig) *Layer {
-	l := &Layer{track: t, rid: cfg.RID, kind: cfg.Kind, codec: cfg.Codec, look: lookAny}
+	l := &Layer{track: t, rid: cfg.RID, kind: cfg.Kind, codec: cfg.Codec, scalable: newScalable(cfg.Codec, cfg.Kind)}
 	size, slot := defaultAudioHistory, smallSlot
 	if l.kind == codec.Video {
 		size, slot = defaultVideoHistory, MaxPayload
-		l.look = looker(cfg.Codec)
 	}
 	if cfg.History > 0 {
 		size = 1 << bits.Len(uint(min(max(cfg.History, minHistory), maxHistory)-1))
@@ -122,7 +126,15 @@ func (l *Layer) Active(now time.Time) bool {
 // that subscribers do not see a loss where none was. One goroutine at a time; it
 // does not allocate once the history has grown.
 func (l *Layer) WriteRTP(h *rtp.Header, payload []byte, arrival time.Time) {
-	if why := l.accept(h, payload, arrival); why != ReasonNone {
+	l.WriteDescribed(h, payload, nil, arrival)
+}
+
+// WriteDescribed is WriteRTP of a packet that has a dependency descriptor (AV1
+// RTP specification section A.8): the value of the header extension, not kept, nil
+// if there is none. Where there is one, nothing else is looked at, so that the
+// payload may be encrypted from end to end.
+func (l *Layer) WriteDescribed(h *rtp.Header, payload, dependency []byte, arrival time.Time) {
+	if why := l.accept(h, payload, dependency, arrival); why != ReasonNone {
 		l.mu.Lock()
 		l.stats.Drops[why]++
 		l.mu.Unlock()
@@ -138,15 +150,15 @@ func (l *Layer) WriteRTP(h *rtp.Header, payload []byte, arrival time.Time) {
 	for _, s := range *l.sinks.Load() {
 		s.WritePacket(&l.out)
 	}
-	l.out.Payload = nil
+	l.out.Payload, l.out.Dependency = nil, nil
 }
 
 // accept checks and stores a packet and leaves it in l.out.
-func (l *Layer) accept(h *rtp.Header, payload []byte, arrival time.Time) DropReason {
+func (l *Layer) accept(h *rtp.Header, payload, dependency []byte, arrival time.Time) DropReason {
 	switch {
 	case l.ended.Load():
 		return ReasonEnded
-	case len(payload) > MaxPayload:
+	case len(payload) > MaxPayload, len(dependency) > maxDependency:
 		return ReasonOversize
 	}
 	index, restarted, why := l.numbers.place(h.SSRC, h.SequenceNumber, h.Timestamp, arrival, l.window, l.codec.ClockRate)
@@ -156,9 +168,13 @@ func (l *Layer) accept(h *rtp.Header, payload []byte, arrival time.Time) DropRea
 	audio := l.kind != codec.Video
 	l.out = Packet{
 		Seq: h.SequenceNumber, Timestamp: h.Timestamp + l.numbers.tsOffset, Marker: h.Marker,
-		Payload: payload, Arrival: arrival, Index: index,
+		Payload: payload, Dependency: dependency, Arrival: arrival, Index: index,
 	}
-	info := l.look(payload)
+	if restarted {
+		l.scalable.restart()
+	}
+	info, place := l.scalable.inspect(payload, dependency, h.Marker, arrival)
+	l.out.Place = place
 	if size := uint32(info.Width)<<16 | uint32(info.Height); size != 0 && size != l.size.Load() {
 		l.size.Store(size)
 		l.measured = true
@@ -190,6 +206,7 @@ func (l *Layer) accept(h *rtp.Header, payload []byte, arrival time.Time) DropRea
 	return ReasonNone
 }
 
+// count is called with mu held.
 func (l *Layer) count(p *Packet) {
 	s := &l.stats
 	if s.Packets == 0 || p.Index < l.lowest {
@@ -206,6 +223,8 @@ func (l *Layer) count(p *Packet) {
 	if p.Keyframe && l.kind == codec.Video {
 		s.Keyframes++
 	}
+	l.meter.packet(p)
+	l.flow.packet(p, l.codec.ClockRate)
 }
 
 // Add lets s have every packet from the next on. Adding it twice is adding it
@@ -248,17 +267,22 @@ func (l *Layer) Extra(want int) int {
 // Window returns the size of the history in packets.
 func (l *Layer) Window() int { return int(l.window) }
 
-// Lookup returns a packet of the history. Its payload is copied to buf, which
-// should have room for MaxPayload; a longer payload is not returned at all.
+// Lookup returns a packet of the history. Its payload, and its dependency
+// descriptor behind it, are copied to buf, which should have room for MaxPacket;
+// what is longer is not returned at all.
 func (l *Layer) Lookup(index int64, buf []byte) (Packet, bool) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	s := l.history.at(index)
-	if s == nil || int(s.length) > len(buf) {
+	if s == nil || int(s.length)+int(s.extra) > len(buf) {
 		return Packet{}, false
 	}
 	p := l.history.packet(s, l.kind != codec.Video)
-	p.Payload = buf[:copy(buf, p.Payload)]
+	p.Payload = buf[:copy(buf, p.Payload):len(p.Payload)]
+	if s.extra > 0 {
+		rest := buf[len(p.Payload):]
+		p.Dependency = rest[:copy(rest, p.Dependency)]
+	}
 	return p, true
 }
 
@@ -271,7 +295,7 @@ func (l *Layer) Peek(index int64) (Packet, bool) {
 		return Packet{}, false
 	}
 	p := l.history.packet(s, l.kind != codec.Video)
-	p.Payload = nil
+	p.Payload, p.Dependency = nil, nil
 	return p, true
 }
 
@@ -330,6 +354,10 @@ func (l *Layer) Stats() LayerStats {
 	s := l.stats
 	if passed := uint64(l.history.newest - l.lowest + 1); s.Packets > 0 && passed > s.Packets {
 		s.Lost = passed - s.Packets
+	}
+	s.Jitter = l.flow.delay(l.codec.ClockRate)
+	if l.kind == codec.Video {
+		s.Freezes, s.Frozen = l.flow.freezes, l.flow.frozen
 	}
 	l.mu.RUnlock()
 	s.Sinks = len(*l.sinks.Load())

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/weft-rtc/weft/interceptors/codec"
+	"github.com/weft-rtc/weft/publish/descriptor"
 )
 
 // Info is what one look at a payload tells, without regard to its neighbours.
@@ -16,7 +17,8 @@ type Info struct {
 	NoParameters bool
 
 	// Width and Height are the picture's, in pixels, where a Keyframe says them:
-	// VP8, and H264 with its parameter sets. 0: not said.
+	// VP8, and H264 with its parameter sets. 0: not said. What a scalable stream
+	// says of its layers is in Layer.Spatial.
 	Width, Height uint16
 }
 
@@ -46,93 +48,39 @@ func lookAny(payload []byte) Info {
 	return Info{Keyframe: start, FrameStart: start}
 }
 
-// lookVP8 reads the payload descriptor of RFC 7741 section 4.2 and the first
-// bit of the payload header, section 4.3.
-//
-//	 0 1 2 3 4 5 6 7
-//	+-+-+-+-+-+-+-+-+
-//	|X|R|N|S|R| PID |
-//	+-+-+-+-+-+-+-+-+
-//	|I|L|T|K| RSV   | if X
-//	|M| PictureID   | if I, 7 or 15 bits
-//	|   TL0PICIDX   | if L
-//	|TID|Y| KEYIDX  | if T or K
-//	+-+-+-+-+-+-+-+-+
+// lookVP8 reads the payload descriptor (RFC 7741 section 4.2) and the first bit
+// of the payload header, section 4.3.
 func lookVP8(b []byte) Info {
-	if len(b) == 0 {
+	d, err := descriptor.ParseVP8(b)
+	if err != nil {
 		return Info{}
 	}
-	const x, s, pid = 0x80, 0x10, 0x07
-	first, n := b[0], 1
-	if first&x != 0 {
-		if len(b) < 2 {
-			return Info{}
-		}
-		ext := b[1]
-		n = 2
-		if ext&0x80 != 0 {
-			if len(b) <= n {
-				return Info{}
-			}
-			if b[n]&0x80 != 0 {
-				n++
-			}
-			n++
-		}
-		if ext&0x40 != 0 {
-			n++
-		}
-		if ext&0x30 != 0 {
-			n++
-		}
-	}
-	if len(b) <= n || first&s == 0 || first&pid != 0 {
-		return Info{}
-	}
-	info := Info{FrameStart: true, Keyframe: b[n]&0x01 == 0} // P bit, inverse key flag
-	if b = b[n:]; info.Keyframe && len(b) >= 10 && b[3] == 0x9d && b[4] == 0x01 && b[5] == 0x2a {
+	return infoVP8(&d, b)
+}
+
+func infoVP8(d *descriptor.VP8, b []byte) Info {
+	info := Info{FrameStart: d.Start, Keyframe: d.Keyframe}
+	if b = b[d.Size:]; info.Keyframe && len(b) >= 10 && b[3] == 0x9d && b[4] == 0x01 && b[5] == 0x2a {
 		// RFC 6386 section 9.1: 14 bits each, the upper two ask to scale.
 		info.Width, info.Height = (uint16(b[7])<<8|uint16(b[6]))&0x3fff, (uint16(b[9])<<8|uint16(b[8]))&0x3fff
 	}
 	return info
 }
 
-// lookVP9 reads the payload descriptor of RFC 9628 section 4.2.
-//
-//	 0 1 2 3 4 5 6 7
-//	+-+-+-+-+-+-+-+-+
-//	|I|P|L|F|B|E|V|Z|
-//	+-+-+-+-+-+-+-+-+
-//	|M| PICTURE ID  | if I, 7 or 15 bits
-//	| TID |U| SID |D| if L
-//	+-+-+-+-+-+-+-+-+
-//
-// A key picture is not predicted from another one (P clear) and begins with the
-// lowest spatial layer; higher layers of any picture may have P clear too.
+// lookVP9 reads the payload descriptor (RFC 9628 section 4.2). A key picture is
+// not predicted from another one and begins with the lowest spatial layer; higher
+// layers of any picture may be without reference to others too.
 func lookVP9(b []byte) Info {
-	if len(b) < 2 { // a descriptor alone carries nothing
+	d, err := descriptor.ParseVP9(b)
+	if err != nil {
 		return Info{}
 	}
-	const i, p, l, begin = 0x80, 0x40, 0x20, 0x08
-	first, n := b[0], 1
-	if first&i != 0 {
-		if b[n]&0x80 != 0 {
-			n++
-		}
-		n++
-	}
-	sid := byte(0)
-	if first&l != 0 {
-		if len(b) <= n {
-			return Info{}
-		}
-		sid = b[n] >> 1 & 0x07
-		n++
-	}
-	if len(b) <= n || first&begin == 0 || sid != 0 {
-		return Info{}
-	}
-	return Info{FrameStart: true, Keyframe: first&p == 0}
+	return infoVP9(&d)
+}
+
+func infoVP9(d *descriptor.VP9) Info {
+	start := d.Start && d.SID == 0
+	return Info{FrameStart: start, Keyframe: start && d.Keyframe()}
 }
 
 // NAL unit types of H.264 (ITU-T H.264 table 7-1) and of RFC 6184 table 1.

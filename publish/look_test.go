@@ -52,7 +52,7 @@ var lookCases = []struct {
 	{"vp9 descriptor only", selVP9, []byte{0x08}, none},
 	{"vp9 key, plain", selVP9, []byte{0x08, 0x82}, key},
 	{"vp9 delta, plain", selVP9, []byte{0x48, 0x82}, start},
-	{"vp9 key, 15-bit id, layers", selVP9, []byte{0xaa, 0x81, 0x02, 0x00, 0x00, 0x82}, key},
+	{"vp9 key, 15-bit id, layers, structure", selVP9, []byte{0xaa, 0x81, 0x02, 0x00, 0x00, 0x00, 0x82}, key},
 	{"vp9 upper layer of a key picture", selVP9, []byte{0xa8, 0x81, 0x02, 0x03, 0x00, 0x82}, none},
 	{"vp9 not the beginning", selVP9, []byte{0xa0, 0x81, 0x02, 0x00, 0x82}, none},
 	{"vp9 cut in layers", selVP9, []byte{0xa8, 0x81, 0x02}, none},

@@ -13,6 +13,9 @@ type Packet struct {
 	Arrival   time.Time // when the packet reached the node; the only clock of the hot path
 	Index     int64     // extended sequence number, continuous over a publisher's restart
 
+	Dependency []byte // dependency descriptor as it came (AV1 RTP specification section A.8); nil: none
+	Place             // in a scalable stream
+
 	// Keyframe marks the packet at which a decoder can start: the first of a
 	// key picture or of the parameter sets before it, once per key picture.
 	Keyframe   bool

@@ -15,6 +15,9 @@ import (
 // UDP datagram of an Ethernet link. Longer ones are dropped (ReasonOversize).
 const MaxPayload = 1472
 
+// MaxPacket is the most that Lookup returns of one packet, in bytes.
+const MaxPacket = MaxPayload + maxDependency
+
 // Bounds of a track's history, in packets. 1024 is a second of video at 10
 // Mbit/s, several round trips; 128 is 2.5 s of sound in 20 ms packets.
 const (

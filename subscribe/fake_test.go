@@ -63,7 +63,7 @@ func (w *wire) nonce(h *rtp.Header) nonce {
 	return nonce{h.SSRC, last}
 }
 
-func (w *wire) WriteRTP(h *rtp.Header, payload, _ []byte) error {
+func (w *wire) WriteRTP(h *rtp.Header, payload, dependency []byte) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.fail {

@@ -6,8 +6,6 @@ import (
 
 	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
-
-	"github.com/weft-rtc/weft/publish"
 )
 
 const (
@@ -121,10 +119,15 @@ func (f *Forwarder) planResend(seq uint16, now time.Time) *parcel {
 	}
 	e.sent = stamp
 	out.writer, out.payload = f.writer, p.Payload
-	e.move.apply(out, &p)
-	out.header = f.resendHeader(seq, e.ts, &p)
+	sent, marker := part(&p, e.target)
+	if sent {
+		e.apply(f.pictures.format, out, &p)
+	} else {
+		out.payload = nil
+	}
+	out.header = f.resendHeader(seq, e.ts, marker)
 	if rtx {
-		f.wrap(out, seq, len(p.Payload))
+		f.wrap(out, seq, len(out.payload))
 	}
 	f.stats.RTXPackets++
 	f.stats.RTXBytes += uint64(len(out.payload))
@@ -133,9 +136,9 @@ func (f *Forwarder) planResend(seq uint16, now time.Time) *parcel {
 
 // resendHeader is the header that the packet went out with, to the bit: with
 // AES-GCM other bytes under the same number would give the key away.
-func (f *Forwarder) resendHeader(seq uint16, ts uint32, p *publish.Packet) rtp.Header {
+func (f *Forwarder) resendHeader(seq uint16, ts uint32, marker bool) rtp.Header {
 	return rtp.Header{
-		Version: 2, Marker: p.Marker, PayloadType: f.payload.Type,
+		Version: 2, Marker: marker, PayloadType: f.payload.Type,
 		SequenceNumber: seq, Timestamp: ts, SSRC: f.ssrc,
 	}
 }

@@ -19,8 +19,9 @@ import (
 // The bytes on the wire must be a function of the arguments: a repeated sequence
 // number must not get other header extensions (one nonce, one packet).
 type Writer interface {
-	// dependency is the packet's dependency descriptor (AV1 RTP specification,
-	// appendix A), nil for none.
+	// WriteRTP sends a packet. dependency is the value of its dependency
+	// descriptor (AV1 RTP specification section A.8), nil if it has none; it is
+	// left out where the subscriber has not negotiated the header extension.
 	WriteRTP(h *rtp.Header, payload, dependency []byte) error
 	WriteRTCP(pkts []rtcp.Packet) error
 }
@@ -61,25 +62,27 @@ type Forwarder struct {
 	cname         string
 	log           *slog.Logger
 
-	mu          sync.Mutex     // guards all below; never held over a write
-	track       *publish.Track // nil: no track
-	in          *input         // the sink of the layer that is forwarded; nil: no track
-	coming      *input         // of the layer to change to at its next key picture; nil: none
-	comingSince time.Time
-	avoid       *publish.Layer // it did not bring one
-	avoidUntil  time.Time
-	wish        Wish
-	writer      Writer // nil: not bound
-	payload     Payload
-	sameFrom    int64 // numbers below went out before the last Bind
-	muted       DropReason
-	paused      bool
-	closed      bool
-	phase       phase
+	mu         sync.Mutex     // guards all below; never held over a write
+	track      *publish.Track // nil: no track
+	in         *input         // the sink of the layer that is forwarded; nil: no track
+	coming     *input         // of the layer to change to at its next key picture; nil: none
+	aim        aim            // within the layer
+	target     quality        // what a key picture is waited for to change to
+	since      time.Time      // how long
+	avoid      quality        // it did not bring one
+	avoidUntil time.Time
+	wish       Wish
+	writer     Writer // nil: not bound
+	payload    Payload
+	sameFrom   int64 // numbers below went out before the last Bind
+	muted      DropReason
+	paused     bool
+	closed     bool
+	phase      phase
 
 	out      outgoing
-	vp8      bool // the track's codec
-	pictures vp8Numbers
+	pictures pictures
+	gap      gap
 	times    times
 	cursor   int64 // replaying: next index
 	boundary bool  // replaying: the last packet ended a picture
@@ -204,7 +207,16 @@ func (f *Forwarder) takeOver(t *publish.Track) {
 	}
 	f.out.newTrack()
 	f.times.rate = t.Codec().ClockRate
-	f.vp8 = strings.EqualFold(t.Codec().Name, codec.VP8)
+	switch name := t.Codec().Name; {
+	case strings.EqualFold(name, codec.VP8):
+		f.pictures.format = formatVP8
+	case strings.EqualFold(name, codec.VP9):
+		f.pictures.format = formatVP9
+	default:
+		f.pictures.format = formatNone
+	}
+	f.aim = aim{spatial: anyLayer, temporal: anyLayer}
+	f.target = quality{}
 	f.times.rebase = true
 }
 
@@ -236,7 +248,7 @@ type Stats struct {
 	KeyframeRequests     uint64        // PLI and FIR
 	Replays              uint64        // times that a kept group of pictures was sent
 	Replayed             uint64        // packets of these
-	Switches             uint64        // changes from one layer to another
+	Switches             uint64        // changes from one layer to another, spatial and temporal ones too
 	Muted                DropReason    // why nothing is sent now; ReasonNone if it is
 	RTT                  time.Duration // smoothed; 0: unknown
 	FractionLost         float64       // 0 to 1, of the last receiver report

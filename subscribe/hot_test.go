@@ -15,8 +15,8 @@ import (
 // null is a Writer that only counts.
 type null struct{ n int }
 
-func (w *null) WriteRTP(_ *rtp.Header, _, _ []byte) error { w.n++; return nil }
-func (w *null) WriteRTCP([]rtcp.Packet) error             { return nil }
+func (w *null) WriteRTP(*rtp.Header, []byte, []byte) error { w.n++; return nil }
+func (w *null) WriteRTCP([]rtcp.Packet) error              { return nil }
 
 // studio is a track with n forwarders, for what is measured.
 type studio struct {
@@ -67,7 +67,7 @@ func TestHotPathAllocatesNothing(t *testing.T) {
 		s := newStudio(vp8, 50)
 		s.payload = append([]byte("\x90\xc0\x80\x05\x01\x01"), make([]byte, 1150)...)
 		for _, f := range s.forwarders {
-			f.pictures.move = vp8Move{picture: 300, tl0: 3} // as after a change of layers
+			f.pictures.now = mark{picture: 300, tl0: 3} // as after a change of layers
 		}
 		for range s.track.Window() {
 			s.packet()

@@ -141,8 +141,9 @@ func (s *simulcast) watch() (seen []view) {
 			if start {
 				step = 1
 			}
-			picture, tl0 := findVP8(p.Payload).read(p.Payload)
-			lastPicture, lastTL0 := findVP8(last.Payload).read(last.Payload)
+			var at ids
+			picture, tl0, _ := at.read(formatVP8, p.Payload)
+			lastPicture, lastTL0, _ := at.read(formatVP8, last.Payload)
 			if picture != (lastPicture+step)&0x7fff || tl0 != lastTL0+uint8(step) {
 				s.t.Errorf("picture number %d, %d follows %d, %d", picture, tl0, lastPicture, lastTL0)
 			}

@@ -208,7 +208,7 @@ func TestOutgoingModel(t *testing.T) {
 					place[i] = start
 					start++
 				}
-				o.skip(index)
+				o.skip(index, mark{})
 				high = index
 				continue
 			}
@@ -221,7 +221,7 @@ func TestOutgoingModel(t *testing.T) {
 				high = index
 			}
 			want, known := place[index]
-			number, late, ok := o.take(index)
+			number, late, ok := o.take(index, mark{})
 			if fresh && (!ok || late || number != want) || ok && (!known || number != want) {
 				t.Fatalf("seed %d: index %d got number %d (late %v, ok %v), want %d (%v)", seed, index, number, late, ok, want, known)
 			}
@@ -239,8 +239,8 @@ func TestOutgoingModel(t *testing.T) {
 func TestOutgoingGivesUpOnHugeGaps(t *testing.T) {
 	o := newOutgoing(1024)
 	o.begin(nil, 10)
-	a, _, _ := o.take(10)
-	b, _, _ := o.take(10 + 513)
-	c, _, _ := o.take(10 + 513 + 100_000)
+	a, _, _ := o.take(10, mark{})
+	b, _, _ := o.take(10+513, mark{})
+	c, _, _ := o.take(10+513+100_000, mark{})
 	equal(t, "numbers passed", []int64{b - a, c - b}, []int{513, 2})
 }

@@ -18,8 +18,8 @@ type entry struct {
 	index int64 // the layer's number
 	layer *publish.Layer
 	ts    uint32 // outgoing timestamp
-	move  vp8Move
 	sent  uint32 // neverSent, sentOnce, or when it was sent again, see stamp
+	mark         // of a hole: what holds if it is still filled
 }
 
 const (
@@ -66,24 +66,24 @@ func (o *outgoing) begin(layer *publish.Layer, index int64) {
 func (o *outgoing) newTrack() { o.floor, o.run = o.next, o.next }
 
 // take gives the packet with this index its number. late says that it fills a
-// hole. Not ok: its place is gone, or taken.
-func (o *outgoing) take(index int64) (number int64, late, ok bool) {
+// hole. Not ok: its place is gone, or taken. m goes to the holes before it.
+func (o *outgoing) take(index int64, m mark) (number int64, late, ok bool) {
 	if index < o.expect {
 		number, ok = o.find(index)
 		return number, true, ok && o.at(number).sent == neverSent
 	}
-	o.holes(index)
+	o.holes(index, m)
 	number = o.next
-	*o.at(number) = entry{index: index, layer: o.layer}
+	*o.at(number) = entry{index: index, layer: o.layer, mark: m}
 	o.next++
 	o.expect = index + 1
 	return number, false, true
 }
 
 // skip leaves out a packet on purpose: what follows closes up.
-func (o *outgoing) skip(index int64) {
+func (o *outgoing) skip(index int64, m mark) {
 	if index >= o.expect {
-		o.holes(index)
+		o.holes(index, m)
 		o.expect = index + 1
 	}
 }
@@ -94,12 +94,12 @@ func (o *outgoing) jump(index int64) { o.expect = max(o.expect, index) }
 // holes keeps the numbers of the packets missing before index. Of a gap beyond
 // half the ring nothing will be repaired, and holes in their thousands would
 // only make NACKs: one is left, for the subscriber to know.
-func (o *outgoing) holes(index int64) {
+func (o *outgoing) holes(index int64, m mark) {
 	if index-o.expect > int64(len(o.ring)/2) {
 		o.expect = index - 1
 	}
 	for ; o.expect < index; o.expect++ {
-		*o.at(o.next) = entry{index: o.expect, layer: o.layer}
+		*o.at(o.next) = entry{index: o.expect, layer: o.layer, mark: m}
 		o.next++
 	}
 }

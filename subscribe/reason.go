@@ -12,6 +12,7 @@ const (
 	ReasonPolicy                     // the node decided that the subscriber does not get the track
 	ReasonPaused                     // the subscriber does not want it now
 	ReasonKeyframe                   // waiting for a key picture
+	ReasonLayer                      // of a spatial or temporal layer that is not sent
 	ReasonPadding                    // nothing but padding, which is the publisher's own affair
 	ReasonSkipped                    // passed over for a newer key picture
 	ReasonLate                       // its place in the outgoing numbers is gone
@@ -20,7 +21,7 @@ const (
 )
 
 var reasonNames = [numReasons]string{
-	"none", "closed", "unbound", "codec", "policy", "paused", "keyframe", "padding", "skipped", "late", "write",
+	"none", "closed", "unbound", "codec", "policy", "paused", "keyframe", "layer", "padding", "skipped", "late", "write",
 }
 
 // String returns the name under which metrics count the reason, and which page

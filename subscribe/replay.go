@@ -105,7 +105,7 @@ func (f *Forwarder) replayOne(track *publish.Layer, newestTS uint32, now time.Ti
 			f.out.jump(key)
 		}
 	}
-	p, ok := track.Lookup(f.cursor, out.room()[:publish.MaxPayload])
+	p, ok := track.Lookup(f.cursor, out.room()[:publish.MaxPacket])
 	f.cursor++
 	if !ok {
 		f.boundary = false

@@ -13,19 +13,27 @@ import (
 // has as many as there were ever goroutines writing for it at one moment, two as
 // a rule: the publisher's and the one that brings feedback.
 type parcel struct {
-	header  rtp.Header
-	payload []byte
-	writer  Writer
-	buf     []byte  // osnSize and publish.MaxPayload long; nil until it is needed
-	next    *parcel // in Forwarder.free
+	header     rtp.Header
+	payload    []byte
+	dependency []byte // dependency descriptor
+	writer     Writer
+	buf        []byte  // osnSize and publish.MaxPacket long; nil until it is needed
+	next       *parcel // in Forwarder.free
+	extension  [publish.MaxPacket - publish.MaxPayload]byte
 }
 
 // room returns the buffer.
 func (p *parcel) room() []byte {
 	if p.buf == nil {
-		p.buf = make([]byte, osnSize+publish.MaxPayload)
+		p.buf = make([]byte, osnSize+publish.MaxPacket)
 	}
 	return p.buf
+}
+
+// owns reports whether a payload lies in the buffer, at its beginning or behind an
+// OSN.
+func (p *parcel) owns(payload []byte) bool {
+	return len(p.buf) > 0 && len(payload) > 0 && (&payload[0] == &p.buf[0] || &payload[0] == &p.buf[osnSize])
 }
 
 // parcel takes one from the free list. Callers hold mu.
@@ -40,14 +48,14 @@ func (f *Forwarder) parcel() *parcel {
 
 // give puts a parcel back. Callers hold mu.
 func (f *Forwarder) give(p *parcel) {
-	p.writer, p.payload, p.next = nil, nil, f.free
+	p.writer, p.payload, p.dependency, p.next = nil, nil, nil, f.free
 	f.free = p
 }
 
 // send writes the parcel and takes mu, to give the parcel back; callers release
 // mu when they want it no more.
 func (f *Forwarder) send(p *parcel) {
-	err := p.writer.WriteRTP(&p.header, p.payload, nil)
+	err := p.writer.WriteRTP(&p.header, p.payload, p.dependency)
 	f.mu.Lock()
 	f.give(p)
 	if err != nil {
@@ -124,7 +132,9 @@ func (f *Forwarder) forward(p *publish.Packet) {
 
 // begin starts a run of numbers. Callers hold mu.
 func (f *Forwarder) begin(layer *publish.Layer, index int64) {
-	f.pictures.rebase = f.out.layer != layer || index < f.out.expect // again
+	f.pictures.begin()
+	f.aim.begin()
+	f.gap = gap{}
 	f.out.begin(layer, index)
 }
 
@@ -157,11 +167,14 @@ func (f *Forwarder) start(p *publish.Packet, now time.Time) (wantKey bool) {
 // plan gives the packet its number, notes it and fills the header. Callers hold
 // mu. liveTS is the outgoing timestamp if the packet is not late in a replay.
 func (f *Forwarder) plan(p *publish.Packet, liveTS uint32, out *parcel) DropReason {
-	if len(p.Payload) == 0 && p.Index >= f.out.expect {
-		f.out.skip(p.Index)
-		return ReasonPadding
+	m := f.pictures.now // of what is missing before p, too
+	m.target = uint8(f.aim.current)
+	if p.Index >= f.out.expect {
+		if why := f.pass(p, m); why != ReasonNone {
+			return why
+		}
 	} // else it fills the hole that it left, or the subscriber would ask for ever
-	number, late, ok := f.out.take(p.Index)
+	number, late, ok := f.out.take(p.Index, m)
 	if !ok {
 		return ReasonLate
 	}
@@ -172,21 +185,62 @@ func (f *Forwarder) plan(p *publish.Packet, liveTS uint32, out *parcel) DropReas
 	}
 	e := f.out.at(number)
 	e.ts, e.sent = liveTS, sentOnce
-	if f.vp8 && len(p.Payload) > 0 {
-		e.move = f.pictures.place(p.Payload, late)
-		e.move.apply(out, p)
-	}
 	if !late {
+		e.mark = f.pictures.place(p)
+		e.target = uint8(f.aim.current)
 		f.times.sent(p.Timestamp, liveTS, p.Arrival)
 	}
+	sent, marker := part(p, e.target)
+	if sent {
+		e.apply(f.pictures.format, out, p)
+	} else { // lost, and of a layer that is not sent, as shows only now
+		e.target, out.payload = filler, nil
+	}
 	out.header = rtp.Header{
-		Version: 2, Marker: p.Marker, PayloadType: f.payload.Type,
+		Version: 2, Marker: marker, PayloadType: f.payload.Type,
 		SequenceNumber: uint16(number), Timestamp: liveTS, SSRC: f.ssrc,
 	}
 	out.writer = f.writer
 	f.stats.Packets++
-	f.stats.Bytes += uint64(len(p.Payload))
+	f.stats.Bytes += uint64(len(out.payload))
 	return ReasonNone
+}
+
+// pass decides whether a packet that comes in order is sent, and leaves it out if
+// not. Callers hold mu; m is what holes before it are marked with.
+func (f *Forwarder) pass(p *publish.Packet, m mark) DropReason {
+	if f.gap.within(p) {
+		f.out.jump(p.Index)
+	}
+	if len(p.Payload) == 0 {
+		f.out.skip(p.Index, m)
+		return ReasonPadding
+	}
+	before, begun := f.aim.current, f.aim.targets != nil
+	if f.aim.admits(p) {
+		f.gap = gap{}
+		if begun && f.aim.current != before {
+			f.stats.Switches++
+		}
+		return ReasonNone
+	}
+	f.pictures.leave(p)
+	f.gap = gap{open: !p.LayerEnd, timestamp: p.Timestamp, spatial: p.Spatial}
+	f.out.skip(p.Index, m)
+	return ReasonLayer
+}
+
+// gap is a frame that is being left out. What is lost of it leaves no hole.
+type gap struct {
+	open      bool
+	timestamp uint32
+	spatial   uint8
+}
+
+// within reports whether p goes on with the frame, so that all before it belongs to
+// it as well.
+func (g gap) within(p *publish.Packet) bool {
+	return g.open && p.Targets != nil && !p.LayerStart && p.Timestamp == g.timestamp && p.Spatial == g.spatial
 }
 
 // neighbourTime finds the stamp of a packet that was missing when its picture
