@@ -6,6 +6,7 @@ import (
 
 	"github.com/weft-rtc/weft/mesh/signal"
 	"github.com/weft-rtc/weft/publish"
+	"github.com/weft-rtc/weft/subscribe"
 )
 
 // idleFor is how long a layer stays wanted after the last viewer of it: one who
@@ -87,15 +88,17 @@ func (p *Peer) wantedLayers(now time.Time) (wanted map[*publish.Layer]bool, ours
 	wanted, ours = map[*publish.Layer]bool{}, map[*publish.Layer]int{}
 	for _, r := range p.remotes {
 		for _, s := range r.subs {
-			want, on := s.forward.Wanted(now)
-			if want != nil {
-				wanted[want] = true
-			}
-			for _, l := range on {
-				if l != nil {
-					ours[l]++
+			s.each(func(f *subscribe.Forwarder) {
+				want, on := f.Wanted(now)
+				if want != nil {
+					wanted[want] = true
 				}
-			}
+				for _, l := range on {
+					if l != nil {
+						ours[l]++
+					}
+				}
+			})
 		}
 	}
 	return wanted, ours

@@ -45,6 +45,7 @@ func (p *Peer) loop(ctx context.Context) {
 		case now := <-reports.C:
 			p.each(func(s flowing) { s.report(now) })
 			p.tellLayers(now)
+			p.followLayers()
 		case now := <-ranks.C:
 			p.rank(now)
 		case now := <-drips.C:
@@ -142,8 +143,17 @@ func (p *Peer) each(f func(flowing)) {
 	p.mu.Lock()
 	for _, r := range p.remotes {
 		for _, s := range r.subs {
-			if s.sender != nil && s.muted == "" {
+			if s.sender == nil || s.muted != "" {
+				continue
+			}
+			if !s.layered() {
 				p.flowing = append(p.flowing, flowing{r, s.forward, s.sender})
+				continue
+			}
+			for _, l := range s.layers {
+				if l.sender != nil {
+					p.flowing = append(p.flowing, flowing{r, l.forward, l.sender})
+				}
 			}
 		}
 	}

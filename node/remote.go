@@ -42,6 +42,8 @@ type remote struct {
 
 	wants map[string]Wish // what the peer wants of streams, by wire label
 
+	limits map[string][]string // the layers alone that the peer wants, likewise
+
 	behind map[string]*rosterPeer // whom this hub says it stands for, by id
 	told   role                   // our role as the peer knows it; of the loop
 
@@ -55,6 +57,7 @@ type subscription struct {
 	track   *publish.Track
 	forward *subscribe.Forwarder
 	sender  *conn.Sender // nil until negotiated
+	layers  []*sentLayer // what a hub gets at once; nil: the track goes as one stream
 	muted   string       // reason, empty while the track flows
 	origin  string       // whose stream it is
 	held    bool         // the hub's policy keeps it back
@@ -77,7 +80,9 @@ func (r *remote) reconcile() {
 		for _, s := range pub.slots {
 			id := pub.streamID + "/" + s.name
 			wanted[id] = true
-			sends = append(sends, r.subscribe(id, pub, s).send)
+			sub := r.subscribe(id, pub, s)
+			r.layout(sub)
+			sends = append(sends, sub.send)
 		}
 	}
 	for id, sub := range r.subs {
@@ -134,6 +139,7 @@ func newSSRC() uint32 { return rand.Uint32N(1<<32-1<<16) + 1<<16 }
 // receiver that lacks the codec gets nothing and is told so.
 func (s *subscription) bind(sender *conn.Sender) {
 	s.sender = sender
+	s.bindLayers(sender.Layers())
 	s.choose()
 	sender.SetFeedback(func(pkts []rtcp.Packet, now time.Time) { s.forward.HandleRTCP(pkts, now) })
 }
@@ -144,29 +150,62 @@ func (s *subscription) choose() {
 	}
 	i := slices.IndexFunc(s.sender.Payloads(), func(p sdp.Payload) bool { return p.Codec.Matches(s.track.Codec()) })
 	if i < 0 {
-		s.muted = subscribe.ReasonCodec.String()
-		s.forward.Mute(subscribe.ReasonCodec)
+		s.mute(subscribe.ReasonCodec)
 		return
 	}
 	if s.held {
-		s.muted = subscribe.ReasonPolicy.String()
-		s.forward.Mute(subscribe.ReasonPolicy)
+		s.mute(subscribe.ReasonPolicy)
 		return
 	}
-	s.muted = ""
-	s.forward.Mute(subscribe.ReasonNone)
+	s.mute(subscribe.ReasonNone)
 	p := s.sender.Payloads()[i]
-	s.forward.Bind(s.sender, subscribe.Payload{Type: p.Type, RTX: p.RTX})
+	payload := subscribe.Payload{Type: p.Type, RTX: p.RTX}
+	if s.layered() {
+		s.forward.Unbind()
+		s.forward.SetTrack(nil)
+		s.sendLayers(payload)
+		return
+	}
+	s.forward.SetTrack(s.track)
+	s.forward.Bind(s.sender, payload)
+}
+
+// mute keeps the track back for a reason, or lets it go for ReasonNone.
+func (s *subscription) mute(why subscribe.DropReason) {
+	s.muted = ""
+	if why != subscribe.ReasonNone {
+		s.muted = why.String()
+	}
+	s.forward.Mute(why)
+	for _, l := range s.layers {
+		l.forward.Mute(why)
+	}
 }
 
 // replace puts another track of the same kind in, without signaling.
 func (s *subscription) replace(t *publish.Track) {
 	s.track = t
-	s.forward.SetTrack(t)
+	if s.layered() {
+		s.each(func(f *subscribe.Forwarder) { f.SetTrack(nil) }) // until layout
+	} else {
+		s.forward.SetTrack(t)
+	}
 	s.choose()
 }
 
-func (s *subscription) close() { s.forward.Close() }
+// unbind takes the way out: the section was closed.
+func (s *subscription) unbind() {
+	s.sender = nil
+	s.bindLayers(nil)
+	s.forward.Unbind()
+}
+
+func (s *subscription) close() {
+	s.forward.Close()
+	for _, l := range s.layers {
+		l.forward.Close()
+	}
+}
 
 // rosterFor lists for r who is behind this hub. Peer.mu is held.
 func (r *remote) rosterFor() roster {

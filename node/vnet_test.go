@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -125,6 +126,9 @@ func (w *world) peer(cfg Config, noNACK bool) *Peer {
 // number of its own.
 type camera struct {
 	track *publish.Track
+	layer *publish.Layer // where its packets go; nil: the track's first
+	ssrc  uint32         // 7 if zero
+	size  int            // width, 640 if zero
 	seq   uint16
 	ts    uint32
 	sent  uint32
@@ -152,12 +156,18 @@ func (c *camera) frame(n int) {
 		payload[1] = 1 // P=1: interframe
 		if i == 0 && key {
 			payload[1] = 0
-			copy(payload[4:], []byte{0x9d, 0x01, 0x2a, 0x80, 0x02, 0x68, 0x01})
+			width := cmp.Or(c.size, 640)
+			height := width * 9 / 16
+			copy(payload[4:], []byte{0x9d, 0x01, 0x2a, byte(width), byte(width >> 8), byte(height), byte(height >> 8)})
 		}
 		c.sent++
 		payload[16], payload[17], payload[18], payload[19] = byte(c.sent>>24), byte(c.sent>>16), byte(c.sent>>8), byte(c.sent)
-		c.track.WriteRTP(&rtp.Header{
-			Version: 2, SequenceNumber: c.seq, Timestamp: c.ts, Marker: i == n-1, SSRC: 7,
+		layer := c.layer
+		if layer == nil {
+			layer = c.track.Layer
+		}
+		layer.WriteRTP(&rtp.Header{
+			Version: 2, SequenceNumber: c.seq, Timestamp: c.ts, Marker: i == n-1, SSRC: cmp.Or(c.ssrc, 7),
 		}, payload, time.Now())
 		c.seq++
 	}

@@ -40,6 +40,7 @@ func (p *Peer) remote(l *mesh.Link) *remote {
 		talk:     rate.NewLimiter(messageRate, messageBurst),
 		wishes:   map[channelKey]bool{},
 		wants:    map[string]Wish{},
+		limits:   map[string][]string{},
 		changed:  make(chan struct{}),
 		audience: audience{id: id},
 	}
@@ -244,8 +245,7 @@ func (w *wiring) LinkSendEnded(l *mesh.Link, s *conn.Sender) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if sub := p.remote(l).subs[s.ID()]; sub != nil {
-		sub.sender = nil
-		sub.forward.Unbind()
+		sub.unbind()
 	}
 }
 
@@ -296,6 +296,7 @@ func (p *Peer) takeRoster(l *mesh.Link, ro roster) {
 		} else {
 			p.hubGone(r)
 		}
+		r.reconcile() // layers are for hubs
 	}
 	if !r.hub {
 		direct := make(map[string]bool, len(ro.Direct))

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/weft-rtc/weft/interceptors/codec"
@@ -34,7 +35,8 @@ type streamWish struct {
 	FrameRate float64 `json:"frameRate,omitempty"`
 	Temporal  int     `json:"temporal,omitempty"` // at most the n-th temporal layer from below
 	// RIDs are the layers that are wanted at all, from a hub to the publisher of
-	// the stream, which may leave out the others. Nil: not said.
+	// the stream, which may leave out the others; nothing else is said then. Nil:
+	// not said.
 	RIDs []string `json:"rids,omitempty"`
 }
 
@@ -43,6 +45,8 @@ const (
 	maxWishes  = 256  // in one event
 	maxWanted  = 1024 // streams that a viewer may have a wish about
 	maxWishLen = 2*maxLabel + 1
+	maxRIDs    = 16 // of one stream
+	maxRIDLen  = 64
 )
 
 func parseWishes(payload json.RawMessage) ([]streamWish, error) {
@@ -56,6 +60,12 @@ func parseWishes(payload json.RawMessage) ([]streamWish, error) {
 	for _, w := range e.Streams {
 		if w.Label == "" || len(w.Label) > maxWishLen {
 			return nil, errors.New("subscribe: a label that is empty or too long")
+		}
+		if len(w.RIDs) > maxRIDs {
+			return nil, fmt.Errorf("subscribe: %d layers of a stream, at most %d", len(w.RIDs), maxRIDs)
+		}
+		if slices.ContainsFunc(w.RIDs, func(rid string) bool { return len(rid) > maxRIDLen }) {
+			return nil, errors.New("subscribe: the name of a layer is too long")
 		}
 	}
 	return e.Streams, nil
@@ -85,6 +95,10 @@ func (p *Peer) takeWishes(l *mesh.Link, wishes []streamWish, now time.Time) {
 		return
 	}
 	for _, w := range wishes {
+		if w.RIDs != nil {
+			r.limit(w.Label, w.RIDs)
+			continue
+		}
 		wish := w.wish()
 		if wish == (Wish{}) {
 			delete(r.wants, w.Label)

@@ -35,6 +35,7 @@ type Payload struct {
 // Config describes a forwarder.
 type Config struct {
 	Track   *publish.Track // nil: nothing is sent until SetTrack
+	Layer   *publish.Layer // of Track: this one only; nil: what suits the wish
 	SSRC    uint32
 	RTXSSRC uint32       // 0: resend on SSRC, byte for byte
 	CNAME   string       // RFC 7022, of the sender reports; default "weft"
@@ -64,6 +65,7 @@ type Forwarder struct {
 
 	mu         sync.Mutex     // guards all below; never held over a write
 	track      *publish.Track // nil: no track
+	only       *publish.Layer // nil: any layer
 	in         *input         // the sink of the layer that is forwarded; nil: no track
 	coming     *input         // of the layer to change to at its next key picture; nil: none
 	aim        aim            // within the layer
@@ -122,7 +124,7 @@ func NewForwarder(cfg Config) *Forwarder {
 	if f.log == nil {
 		f.log = slog.New(slog.DiscardHandler)
 	}
-	f.SetTrack(cfg.Track)
+	f.SetLayer(cfg.Track, cfg.Layer)
 	return f
 }
 
@@ -172,16 +174,24 @@ func (f *Forwarder) setPaused(paused bool) {
 
 // SetTrack replaces the track without signaling: numbers and timestamps go on.
 // The new track must have the codec that was negotiated. Nil: nothing is sent.
-func (f *Forwarder) SetTrack(t *publish.Track) {
+func (f *Forwarder) SetTrack(t *publish.Track) { f.SetLayer(t, nil) }
+
+// SetLayer is SetTrack for one layer of the track, which alone is sent whatever
+// the wish; nil: any.
+func (f *Forwarder) SetLayer(t *publish.Track, only *publish.Layer) {
 	f.mu.Lock()
-	if f.closed || f.track == t {
+	if f.closed || f.track == t && f.only == only {
 		f.mu.Unlock()
 		return
 	}
 	olds := [...]*input{f.in, f.coming}
-	f.track, f.in, f.coming, f.phase = t, nil, nil, waiting
+	f.track, f.only, f.in, f.coming, f.phase = t, only, nil, nil, waiting
 	if t != nil {
-		f.in = f.enter(t.Layer)
+		first := t.Layer
+		if only != nil {
+			first = only
+		}
+		f.in = f.enter(first)
 		f.takeOver(t)
 	}
 	in := f.in

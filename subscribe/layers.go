@@ -115,6 +115,9 @@ func (f *Forwarder) Wanted(now time.Time) (want *publish.Layer, on [2]*publish.L
 	if f.paused || f.muted != ReasonNone {
 		return nil, on
 	}
+	if f.only != nil {
+		return f.only, on
+	}
 	var room [maxOptions]option
 	options := appendOptions(room[:0], f.track.Layers(), now)
 	for i := range options {
@@ -126,7 +129,7 @@ func (f *Forwarder) Wanted(now time.Time) (want *publish.Layer, on [2]*publish.L
 // decide sees to it that what is sent is what it should be: it begins a change,
 // waits for one, or gives it up. Callers hold mu.
 func (f *Forwarder) decide(now time.Time) (m moves) {
-	if f.in == nil {
+	if f.in == nil || f.only != nil {
 		return m
 	}
 	layers := f.track.Layers()

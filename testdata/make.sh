@@ -27,6 +27,19 @@ $ff $src -c:v libaom-av1 -usage realtime -cpu-used 8 -b:v 120k -threads 1 $gop \
 x264="-profile:v baseline -preset veryfast -tune zerolatency -threads 1 -bf 0 -sc_threshold 0"
 $ff $src -c:v libx264 -b:v 120k -maxrate 120k -bufsize 120k $x264 $gop \
 	-x264-params repeat-headers=1:sliced-threads=0:aud=1 $exact -f h264 a.h264
+
+# ---- simulcast: the same picture in three sizes, with keyframes every 2 s ----
+for layer in "q 80:44 20" "h 160:90 45" "f 320:180 90"; do
+	set -- $layer
+	small="$src,scale=$2:flags=area"
+	rate="-b:v ${3}k -threads 1 -g 60 -keyint_min 60"
+	$ff $small -c:v libvpx -deadline good -cpu-used 4 $rate -auto-alt-ref 0 -lag-in-frames 0 \
+		-error-resilient 1 $exact "sim-vp8-$1.ivf"
+	$ff $small -c:v libaom-av1 -usage realtime -cpu-used 8 $rate -lag-in-frames 0 $exact "sim-av1-$1.ivf"
+	$ff $small -c:v libx264 $rate -maxrate "${3}k" -bufsize "${3}k" $x264 \
+		-x264-params repeat-headers=1:sliced-threads=0:aud=1 $exact -f h264 "sim-h264-$1.h264"
+done
+
 opus="-c:a libopus -frame_duration 20"
 $ff -f lavfi -i sine=frequency=440:sample_rate=48000:duration=5 $opus -page_duration 20000 -b:a 24k $exact a.ogg
 
@@ -35,6 +48,7 @@ tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT INT TERM
 go run ./pattern -frames 300 >"$tmp/pattern.rgb"
 fonts=/usr/share/fonts/truetype/dejavu
+raw="-f rawvideo -pix_fmt rgb24 -s 640x360 -r 30 -i $tmp/pattern.rgb"
 # text LINE: the filters that write the wordmark, LINE and the running numbers.
 text() {
 	printf '%s' "drawtext=fontfile=$fonts/DejaVuSans-Bold.ttf:text=Weft:x=36:y=44:fontsize=34:fontcolor=0xf4f6fb"
@@ -44,7 +58,6 @@ text() {
 	printf '%s' ",drawtext=fontfile=$fonts/DejaVuSansMono.ttf:x=507:y=154:fontsize=16:fontcolor=0xc4cbe6"
 	printf '%s' ":text='frame %{eif\\:n\\:d\\:3}',format=yuv420p"
 }
-raw="-f rawvideo -pix_fmt rgb24 -s 640x360 -r 30 -i $tmp/pattern.rgb"
 vpx="-c:v libvpx -deadline best -cpu-used 0 -threads 1 -auto-alt-ref 0 -lag-in-frames 0"
 $ff $raw -vf "$(text 'test pattern · VP8 · 640×360 · 30 fps')" $vpx \
 	-b:v 230k -g 60 -keyint_min 60 $exact "$clips/pattern-vp8.ivf"
@@ -54,6 +67,18 @@ $ff $raw -vf "$(text 'test pattern · H.264 · 640×360 · 30 fps')" \
 	-c:v libx264 -profile:v baseline -preset veryslow -threads 1 -bf 0 -sc_threshold 0 \
 	-crf 30 -maxrate 400k -bufsize 800k -g 60 -keyint_min 60 \
 	-x264-params repeat-headers=1:sliced-threads=0:aud=1 $exact -f h264 "$clips/pattern-h264.h264"
+
+# The lower qualities of the first and the last of them.
+for layer in "q 160:90 30 33" "h 320:180 75 31"; do
+	set -- $layer
+	small="scale=$2:flags=area"
+	$ff $raw -vf "$(text 'test pattern · VP8 · 640×360 · 30 fps'),$small" $vpx \
+		-b:v "${3}k" -g 60 -keyint_min 60 $exact "$clips/pattern-vp8-$1.ivf"
+	$ff $raw -vf "$(text 'test pattern · H.264 · 640×360 · 30 fps'),$small" \
+		-c:v libx264 -profile:v baseline -preset veryslow -threads 1 -bf 0 -sc_threshold 0 \
+		-crf "$4" -maxrate 200k -bufsize 400k -g 60 -keyint_min 60 \
+		-x264-params repeat-headers=1:sliced-threads=0:aud=1 $exact -f h264 "$clips/pattern-h264-$1.h264"
+done
 
 # A bell each second, when the lamp lights. 479688 samples and the encoder's 312
 # samples of pre-skip are 500 packets: ten seconds, as long as the pictures are.

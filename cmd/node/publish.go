@@ -32,6 +32,7 @@ type publishOptions struct {
 	label, name          string
 	files                []string
 	pattern              string
+	simulcast            bool
 	loop                 bool
 }
 
@@ -45,7 +46,8 @@ line with "ready":true when it has joined. It waits for a server that is not up
 yet, and comes back by itself after one that went away. Without --loop it ends
 when the files do.`,
 		Example: `  weft publish --room demo --file clip.ivf --file sound.ogg --loop
-  weft publish --room demo --test-pattern`,
+  weft publish --room demo --test-pattern
+  weft publish --room demo --simulcast --file low.ivf --file mid.ivf --file high.ivf`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := o.takePattern(args); err != nil {
 				return err
@@ -64,6 +66,7 @@ when the files do.`,
 	f.StringArrayVar(&o.files, "file", nil, "media file to publish: .ivf (VP8, VP9, AV1), .h264, .ogg (Opus); repeatable")
 	f.StringVar(&o.pattern, "test-pattern", "", "publish an embedded clip with a frame counter and a tone: "+strings.Join(source.Patterns(), ", ")+" (slow: a keyframe every 10 s)")
 	f.Lookup("test-pattern").NoOptDefVal = source.DefaultPattern
+	f.BoolVar(&o.simulcast, "simulcast", false, "publish all video files as qualities of one picture, from low to high; of a test pattern ("+strings.Join(source.SimulcastPatterns(), ", ")+") its three")
 	f.BoolVar(&o.loop, "loop", false, "begin again at the end; a test pattern always does")
 	f.StringVar(&o.label, "label", "camera", "label of the stream")
 	f.StringVar(&o.name, "name", "", "name that others see (default: what is published)")
@@ -101,6 +104,9 @@ func (o *publishOptions) validate() error {
 		if !slices.Contains(source.Patterns(), o.pattern) {
 			return usagef("--test-pattern %q: want %s", o.pattern, strings.Join(source.Patterns(), ", "))
 		}
+		if o.simulcast && !slices.Contains(source.SimulcastPatterns(), o.pattern) {
+			return usagef("--test-pattern %q has one quality only: with --simulcast want %s", o.pattern, strings.Join(source.SimulcastPatterns(), " or "))
+		}
 		o.loop = true
 	}
 	u, err := url.Parse(o.signal)
@@ -129,8 +135,9 @@ type publishReady struct {
 }
 
 type readyTrack struct {
-	Kind  string `json:"kind"`
-	Codec string `json:"codec"`
+	Kind   string   `json:"kind"`
+	Codec  string   `json:"codec"`
+	Layers []string `json:"layers,omitempty"` // RIDs from low to high, with --simulcast
 }
 
 // publish joins and publishes until the source ends or ctx does. Both are
@@ -140,7 +147,7 @@ func (a *app) publish(ctx context.Context, o publishOptions) error {
 	if err != nil {
 		return err
 	}
-	src, err := source.Open(source.Config{Files: o.files, Pattern: o.pattern, Loop: o.loop})
+	src, err := source.Open(source.Config{Files: o.files, Pattern: o.pattern, Simulcast: o.simulcast, Loop: o.loop})
 	if err != nil {
 		return err
 	}
@@ -171,7 +178,13 @@ func (a *app) publish(ctx context.Context, o publishOptions) error {
 	}
 	ready := publishReady{Ready: true, Room: o.room, ID: peer.ID(), Label: o.label}
 	for _, t := range src.Tracks() {
-		ready.Tracks = append(ready.Tracks, readyTrack{t.Kind().String(), t.Codec().Name})
+		rt := readyTrack{Kind: t.Kind().String(), Codec: t.Codec().Name}
+		if layers := t.Layers(); len(layers) > 1 {
+			for _, l := range layers {
+				rt.Layers = append(rt.Layers, l.RID())
+			}
+		}
+		ready.Tracks = append(ready.Tracks, rt)
 	}
 	if err := a.printJSON(ready); err != nil {
 		return err

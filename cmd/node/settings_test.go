@@ -123,7 +123,9 @@ func TestExitCodes(t *testing.T) {
 		{[]string{"publish", "--room", "r", "--file", "a", "b"}, exitUsage, `"b"`},
 		{[]string{"publish", "--room", "r", "--test-pattern", "--signal", "http://x"}, exitUsage, "--signal"},
 		{[]string{"publish", "--room", "r", "--test-pattern", "--label", "a/b"}, exitUsage, "--label"},
+		{[]string{"publish", "--room", "r", "--test-pattern", "slow", "--simulcast"}, exitUsage, "h264 or vp8"},
 		{[]string{"publish", "--room", "r", "--file", missing}, exitFailed, missing},
+		{[]string{"publish", "--room", "r", "--file", "../../testdata/vp8.ivf", "--simulcast"}, exitFailed, "one for each quality"},
 	} {
 		var stdout, stderr bytes.Buffer
 		a := &app{stdout: &stdout, stderr: &stderr}

@@ -20,6 +20,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/weft-rtc/weft/interceptors/codec"
+	"github.com/weft-rtc/weft/mesh/sdp"
 )
 
 // page is Chromium with testdata/index.html.
@@ -366,4 +367,22 @@ func restarts(p *page, us *peer) {
 			return us.here(1) && n > before+20 && us.up()
 		})
 	}
+}
+
+// Chromium takes an offer with layers, answers without, and gets the track as one
+// stream.
+func TestBrowserTakesNoLayers(t *testing.T) {
+	p := openPage(t)
+	us := p.connect(t, true, true, Config{})
+	wish := withLayers(newSend("v", codec.Video), "q", "h", "f")
+	us.setSends(func([]sdp.Send) []sdp.Send { return []sdp.Send{wish} })
+	p.until("our track", func() bool { return p.there(1) })
+	us.mu.Lock()
+	s := us.sending["v"]
+	us.mu.Unlock()
+	if s == nil || len(s.s.Layers()) > 0 || s.s.SSRC() != wish.SSRC {
+		t.Errorf("sent as %+v", s)
+	}
+	us.setSends(func([]sdp.Send) []sdp.Send { return nil })
+	p.until("its end", func() bool { return p.there(0) })
 }

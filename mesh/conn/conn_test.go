@@ -342,7 +342,7 @@ func TestCloseEarly(t *testing.T) {
 
 func TestWritesBeforeDTLS(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *wan, a, b *peer) {
-		s := newSender(a.conn, sdp.Sending{ID: "x", SSRC: 7})
+		s := newSender(a.conn, sdp.Sending{ID: "x", SSRC: 7}, "")
 		h := sinkHeader(7, 1)
 		if err := s.WriteRTP(&h, []byte("x"), nil); !errors.Is(err, ErrNotConnected) {
 			t.Errorf("WriteRTP: %v", err)

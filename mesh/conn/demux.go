@@ -226,6 +226,9 @@ func (in *ingest) openSender(s *Sender) {
 }
 
 func (in *ingest) closeSender(s *Sender) {
+	for _, l := range s.Layers() {
+		in.closeSender(l)
+	}
 	s.closed.Store(true)
 	in.mu.Lock()
 	defer in.mu.Unlock()

@@ -81,7 +81,7 @@ func TestDependencyDescriptorOnTheWire(t *testing.T) {
 			tr.out = out
 			tr.dtlsState.Store(3) // connected
 			c.terms.Mid, c.terms.SSRC = "w01", 1
-			s := newSender(r.p.conn, c.terms)
+			s := newSender(r.p.conn, c.terms, "")
 			for range 2 { // no RTX: a packet sent again is the same, byte for byte
 				h := sinkHeader(1, 1)
 				if err := s.WriteRTP(&h, []byte("m"), c.value); err != nil {

@@ -268,8 +268,8 @@ func TestPanicClosesTheConnection(t *testing.T) {
 
 func TestFeedbackIsRouted(t *testing.T) {
 	r := newRig(t)
-	a := newSender(r.p.conn, sdp.Sending{ID: "a", SSRC: 1, RTXSSRC: 2})
-	b := newSender(r.p.conn, sdp.Sending{ID: "b", SSRC: 3})
+	a := newSender(r.p.conn, sdp.Sending{ID: "a", SSRC: 1, RTXSSRC: 2}, "")
+	b := newSender(r.p.conn, sdp.Sending{ID: "b", SSRC: 3}, "")
 	got := map[string]int{}
 	for _, s := range []*Sender{a, b} {
 		r.in.openSender(s)
@@ -346,7 +346,7 @@ func TestMidExtension(t *testing.T) {
 			tr := r.p.conn.transport.Load()
 			tr.out = out
 			tr.dtlsState.Store(3) // connected
-			s := newSender(r.p.conn, c.s)
+			s := newSender(r.p.conn, c.s, "")
 			for i, want := range []string{c.before, c.after} {
 				h := sinkHeader(1, uint16(i))
 				if err := s.WriteRTP(&h, []byte("m"), nil); err != nil {
@@ -403,7 +403,7 @@ func TestNoAllocationPerPacket(t *testing.T) {
 	tr := r.p.conn.transport.Load()
 	tr.out = nowhere{}
 	tr.dtlsState.Store(3)
-	s := newSender(r.p.conn, sdp.Sending{Mid: "w01", SSRC: 1, Mixed: true, Extensions: map[string]int{sdp.ExtMID: 4, sdp.ExtDependencyDescriptor: 8}})
+	s := newSender(r.p.conn, sdp.Sending{Mid: "w01", SSRC: 1, Mixed: true, Extensions: map[string]int{sdp.ExtMID: 4, sdp.ExtDependencyDescriptor: 8}}, "")
 	out := sinkHeader(1, 0)
 	payload := make([]byte, 1100)
 	dependency := dependencyOf(1)

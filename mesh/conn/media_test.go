@@ -19,7 +19,8 @@ type track struct {
 	repairs   int
 	reports   int
 	level     uint8
-	described int // packets with a dependency descriptor
+	layers    map[string]map[uint16]bool // numbers that came, by RID and SSRC, where there are RIDs
+	described int                        // packets with a dependency descriptor
 	last      uint16
 	codec     string
 }
@@ -31,6 +32,13 @@ func (t *track) ReceiveRTP(p *Incoming) {
 	t.last = p.Header.SequenceNumber
 	t.codec = p.Codec.Name
 	t.level = p.AudioLevel
+	if p.RID != "" {
+		name := fmt.Sprint(p.RID, " ", p.Header.SSRC)
+		if t.layers[name] == nil {
+			t.layers[name] = map[uint16]bool{}
+		}
+		t.layers[name][p.Header.SequenceNumber] = true
+	}
 	if p.Dependency != nil {
 		t.described++
 		if !bytes.Equal(p.Dependency, dependencyOf(p.Header.SequenceNumber)) && len(t.bad) < 3 {

@@ -93,7 +93,7 @@ func (f film) play(t *testing.T, a, b *peer) (worst, mean time.Duration) {
 			x.mu.Unlock()
 			if i == f.lost && n%10 == 5 {
 				lost[seq] = time.Now()
-			} else if err := x.s.WriteRTP(&h, payloadOf(seq)); err != nil {
+			} else if err := x.s.WriteRTP(&h, payloadOf(seq), nil); err != nil {
 				t.Fatal(err)
 			}
 		}

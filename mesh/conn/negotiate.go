@@ -167,12 +167,13 @@ func (c *Conn) apply(ch sdp.Changes) {
 				in.closeSender(s)
 				c.post(0, func(h Handler) { h.SendClosed(s) })
 			}
-			s = newSender(c, n)
+			s = newSender(c, n, "")
 			c.senders[n.ID] = s
 			in.openSender(s)
 		} else {
 			s.renegotiate(n)
 		}
+		in.setLayers(s, n)
 		c.post(0, func(h Handler) { h.SendReady(s) })
 	}
 }

@@ -361,7 +361,7 @@ func (p *peer) ChannelOpened(d *DataChannel) {
 func (p *peer) TrackOpened(r *Receiver) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	tr := &track{r: r, seqs: map[uint16]int{}}
+	tr := &track{r: r, seqs: map[uint16]int{}, layers: map[string]map[uint16]bool{}}
 	p.tracks[r.Mid()] = tr
 	r.SetSink(tr)
 }
@@ -378,7 +378,12 @@ func (p *peer) TrackClosed(r *Receiver) {
 func (p *peer) SendReady(s *Sender) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.sending[s.ID()] == nil {
+	for _, l := range s.Layers() {
+		if id := l.ID() + "/" + l.RID(); p.sending[id] == nil {
+			p.sending[id] = startSending(l, p.described)
+		}
+	}
+	if len(s.Layers()) == 0 && p.sending[s.ID()] == nil {
 		p.sending[s.ID()] = startSending(s, p.described)
 	}
 }

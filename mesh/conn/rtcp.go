@@ -57,6 +57,8 @@ func (in *ingest) blocks(reporter uint32, blocks []rtcp.ReceptionReport, now tim
 		}
 		if b.SSRC == s.ssrc {
 			s.known.Store(true)
+		} else {
+			s.knownRTX.Store(true)
 		}
 		s.receive(&rtcp.ReceiverReport{SSRC: reporter, Reports: []rtcp.ReceptionReport{b}}, now)
 	}

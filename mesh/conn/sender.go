@@ -11,16 +11,19 @@ import (
 	"github.com/weft-rtc/weft/mesh/sdp"
 )
 
-// Sender is a local track that the other side agreed to receive. Methods may be
-// called from any goroutine.
+// Sender is a local track that the other side agreed to receive, or one layer of
+// it. Methods may be called from any goroutine.
 type Sender struct {
 	conn          *Conn
 	id            string
+	rid           string // of a layer, else ""
 	ssrc, rtxSSRC uint32
 
 	negotiated atomic.Pointer[sendTerms]
+	layers     atomic.Pointer[[]*Sender] // nil: not in layers; replaced, never changed
 	feedback   atomic.Pointer[func([]rtcp.Packet, time.Time)]
 	known      atomic.Bool // the receiver has reported on our SSRC: it needs no mid
+	knownRTX   atomic.Bool // the same of RTXSSRC
 	closed     atomic.Bool
 }
 
@@ -29,6 +32,10 @@ type sendTerms struct {
 	mid      string
 	midBytes []byte
 	midID    uint8 // id of the mid extension, 0 if not negotiated
+	// ridBytes is the name of the layer, nil if it is the only one; the ids are
+	// those of the extensions for it and for what repairs it (RFC 8852).
+	ridBytes        []byte
+	ridID, repairID uint8
 	// dependency is the id of the dependency descriptor extension, 0 if not
 	// negotiated; mixed allows values beyond the 16 bytes of the one-byte form.
 	dependency uint8
@@ -41,7 +48,8 @@ type sendTerms struct {
 	always bool
 }
 
-func newTerms(n sdp.Sending) *sendTerms {
+// newTerms reads them for one layer, or for the one stream of a track: rid is "".
+func newTerms(n sdp.Sending, rid string) *sendTerms {
 	t := &sendTerms{
 		mid:      n.Mid,
 		midBytes: []byte(n.Mid),
@@ -52,15 +60,21 @@ func newTerms(n sdp.Sending) *sendTerms {
 		dependency: extensionID(n.Extensions, sdp.ExtDependencyDescriptor),
 		mixed:      n.Mixed,
 	}
+	if rid != "" {
+		t.ridBytes = []byte(rid)
+		t.ridID = extensionID(n.Extensions, sdp.ExtRID)
+		t.repairID = extensionID(n.Extensions, sdp.ExtRepairedRID)
+	}
 	for _, p := range n.Payloads {
 		t.always = t.always || p.RTX == 0
 	}
 	return t
 }
 
-func newSender(c *Conn, n sdp.Sending) *Sender {
-	s := &Sender{conn: c, id: n.ID, ssrc: n.SSRC, rtxSSRC: n.RTXSSRC}
-	s.negotiated.Store(newTerms(n))
+// newSender makes the Sender of a track, or of the layer with that RID.
+func newSender(c *Conn, n sdp.Sending, rid string) *Sender {
+	s := &Sender{conn: c, id: n.ID, rid: rid, ssrc: n.SSRC, rtxSSRC: n.RTXSSRC}
+	s.negotiated.Store(newTerms(n, rid))
 	return s
 }
 
@@ -69,6 +83,20 @@ func (s *Sender) ID() string { return s.id }
 
 // Mid returns the media section's id.
 func (s *Sender) Mid() string { return s.negotiated.Load().mid }
+
+// RID returns the name of the layer, "" of a track as a whole.
+func (s *Sender) RID() string { return s.rid }
+
+// Layers returns the layers in which the track goes (simulcast, RFC 8853), in the
+// order of sdp.Send.Layers: each has SSRCs, feedback and closing of its own. While
+// there are any, nothing may be written to the Sender itself. Nil: the track goes
+// as one stream. They may change with every Handler.SendReady. Do not change it.
+func (s *Sender) Layers() []*Sender {
+	if p := s.layers.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
 
 // SSRC returns the SSRC of the media.
 func (s *Sender) SSRC() uint32 { return s.ssrc }
@@ -85,7 +113,7 @@ func (s *Sender) Dependency() bool { return s.negotiated.Load().dependency != 0 
 // renegotiate takes a later description. Where a packet is resent as it was
 // (see sendTerms.always), it has to find the terms of the first time.
 func (s *Sender) renegotiate(n sdp.Sending) {
-	next, was := newTerms(n), s.negotiated.Load()
+	next, was := newTerms(n, s.rid), s.negotiated.Load()
 	if next.always {
 		next.dependency, next.mixed = was.dependency, was.mixed
 	}
@@ -93,8 +121,8 @@ func (s *Sender) renegotiate(n sdp.Sending) {
 }
 
 // WriteRTP sends one packet. The header's SSRC must be SSRC or RTXSSRC and its
-// payload type one of Payloads; neither is checked. The mid extension is added
-// until the other side has reported on the SSRC. dependency is the packet's
+// payload type one of Payloads; neither is checked. The mid extension, and of a
+// layer its RID, are added until the other side has reported on the SSRC. dependency is the packet's
 // dependency descriptor (AV1 RTP specification, appendix A), empty for none. It
 // is added where Dependency is true, but for one beyond 255 bytes, or beyond 16
 // bytes to a receiver that does not take the two-byte form (RFC 8285 section 6):
@@ -106,11 +134,10 @@ func (s *Sender) WriteRTP(h *rtp.Header, payload, dependency []byte) error {
 	}
 	t := s.conn.transport.Load()
 	terms := s.negotiated.Load()
-	var add [2]extension
+	var add [3]extension
 	n := 0
-	if terms.midID != 0 && (terms.always || !s.known.Load()) {
-		add[n] = extension{terms.midID, terms.midBytes}
-		n++
+	if !s.identified(terms, h.SSRC) {
+		n = terms.identify(&add, s.rtxSSRC != 0 && h.SSRC == s.rtxSSRC)
 	}
 	if terms.describes(dependency) {
 		add[n] = extension{terms.dependency, dependency}
@@ -125,6 +152,37 @@ func (s *Sender) WriteRTP(h *rtp.Header, payload, dependency []byte) error {
 		return err
 	}
 	return t.in.sent(t.writeRTP(&tagged.h, payload))
+}
+
+// identified reports whether the other side knows where packets of an SSRC belong.
+// The retransmissions of a layer have to say it for themselves; those of a single
+// stream are declared beside it.
+func (s *Sender) identified(t *sendTerms, ssrc uint32) bool {
+	switch {
+	case t.always:
+		return false
+	case t.ridBytes != nil && ssrc == s.rtxSSRC:
+		return s.knownRTX.Load()
+	default:
+		return s.known.Load()
+	}
+}
+
+// identify adds what says where a packet belongs, and returns the count.
+func (t *sendTerms) identify(add *[3]extension, rtx bool) (n int) {
+	rid := t.ridID
+	if rtx {
+		rid = t.repairID
+	}
+	if t.midID != 0 {
+		add[n] = extension{t.midID, t.midBytes}
+		n++
+	}
+	if t.ridBytes != nil && rid != 0 {
+		add[n] = extension{rid, t.ridBytes}
+		n++
+	}
+	return n
 }
 
 // describes reports whether a dependency descriptor can go with a packet.

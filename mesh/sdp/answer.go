@@ -103,6 +103,7 @@ func (s *Session) takeSection(t *table, x *section, m *media, d *description) bo
 	}
 	usable := len(x.accept) > 0
 	x.sending = x.send != nil && receives && usable
+	x.agree(m)
 	if x.recv != nil { // else the remote side may not send here (RFC 3264 section 6.1)
 		was := x.recv
 		x.recv = nil

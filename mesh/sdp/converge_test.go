@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/weft-rtc/weft/interceptors/codec"
 )
 
 // A side is one session behind an ordered queue, with the changes it was told
@@ -60,13 +62,16 @@ func (d *side) apply(t *testing.T, c Changes) {
 	}
 }
 
-// wish changes the wishes by one: add, remove, replace or renumber.
+// wish changes the wishes by one: add, remove, replace, renumber or layer.
 func (d *side) wish(r *rand.Rand, most int) {
 	fresh := func() Send {
 		d.made++
 		id := fmt.Sprintf("%s%d", d.name, d.made)
-		if r.IntN(2) == 0 {
+		switch r.IntN(4) {
+		case 0, 1:
 			return audio(id)
+		case 2:
+			return layered(id, "q", "h", "f")
 		}
 		return video(id)
 	}
@@ -75,7 +80,9 @@ func (d *side) wish(r *rand.Rand, most int) {
 	if len(d.wishes) > 0 {
 		at = r.IntN(len(d.wishes))
 	}
-	switch action := r.IntN(5); {
+	switch action := r.IntN(6); {
+	case action == 5 && len(d.wishes) > 0 && d.wishes[at].Kind == codec.Video: // more or fewer layers
+		d.wishes[at].Layers = layered("", []string{"q", "h", "f"}[:r.IntN(4)]...).Layers
 	case action < 2 && len(d.wishes) < most:
 		d.wishes = append(d.wishes, fresh())
 	case action == 4 && len(d.wishes) > 0:
@@ -144,6 +151,16 @@ func settled(t *testing.T, from, to *side) {
 	for _, w := range from.wishes {
 		s, ok := from.sends[w.ID]
 		r := to.receives[s.Mid]
+		var rids []string
+		for _, l := range w.Layers {
+			rids = append(rids, l.RID)
+		}
+		if !slices.Equal(s.Layers, w.Layers) || !slices.Equal(r.RIDs, rids) {
+			t.Fatalf("%s wishes layers %+v, sends %+v, %s receives %v", from.name, w.Layers, s.Layers, to.name, r.RIDs)
+		}
+		if len(rids) > 0 {
+			r.SSRC, r.RTXSSRC = w.SSRC, w.RTXSSRC // which nobody declares
+		}
 		if !ok || r.Kind != w.Kind || r.StreamID != w.StreamID || r.TrackID != w.TrackID || r.SSRC != w.SSRC || r.RTXSSRC != w.RTXSSRC {
 			t.Fatalf("%s wishes %+v, sends %+v, %s receives %+v", from.name, w, s, to.name, r)
 		}

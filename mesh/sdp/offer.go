@@ -25,7 +25,7 @@ func (s *Session) Needed() bool {
 	}
 	for i := range s.current.sections {
 		if x := &s.current.sections[i]; x.live && x.send != nil {
-			if w, ok := s.wish(x.send.ID); !ok || w != *x.send {
+			if w, ok := s.wish(x.send.ID); !ok || !sameSend(w, *x.send) {
 				return true
 			}
 		}
@@ -125,7 +125,7 @@ func (s *Session) place(t *table) (added []string, err error) {
 			return nil, fmt.Errorf("sdp: no place for send %q: %w: %d sections", w.ID, ErrTooLarge, len(t.sections))
 		}
 		x := section{mid: s.newMid(t), kind: w.Kind.String(), proto: rtpProto, live: true, send: &w, rsize: true}
-		x.exts = t.registry.ownExtensions(w.Kind)
+		x.exts = t.registry.ownExtensions(&w)
 		if free < len(s.current.sections) {
 			t.sections[free] = x
 			free++
@@ -158,4 +158,20 @@ func (t *table) refresh(x *section, codecs func(codec.Kind) []codec.Codec) {
 		}
 	}
 	x.offer = list
+	if len(x.send.Layers) > 0 {
+		x.name(&t.registry)
+	}
+}
+
+// name lets the packets of a section say which layer they belong to, for a wish
+// that had no layers when the section was made.
+func (x *section) name(r *registry) {
+	exts := slices.Clone(x.exts)
+	for _, own := range r.ownExtensions(x.send) {
+		layered := own.uri == ExtRID || own.uri == ExtRepairedRID
+		if layered && !slices.ContainsFunc(exts, func(e extmap) bool { return e.uri == own.uri || e.id == own.id }) {
+			exts = append(exts, own)
+		}
+	}
+	x.exts = exts
 }

@@ -40,7 +40,7 @@ type media struct {
 	repairs                        map[uint32]bool // SSRCs that a group names after its first
 	fid                            [][2]uint32
 	rids                           []rid
-	simulcastSend                  string
+	simulcastSend, simulcastRecv   string
 	candidates                     []string
 }
 

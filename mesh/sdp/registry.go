@@ -46,7 +46,7 @@ var favourites = []struct {
 var ownIDs = []struct {
 	uri              string
 	twoByte, firefox int
-}{{ExtMID, 16, 3}, {ExtTransportCC, 17, 7}, {ExtAudioLevel, 18, 1}, {ExtDependencyDescriptor, 19, 8}}
+}{{ExtMID, 16, 3}, {ExtTransportCC, 17, 7}, {ExtAudioLevel, 18, 1}, {ExtDependencyDescriptor, 19, 8}, {ExtRID, 20, 9}, {ExtRepairedRID, 21, 10}}
 
 // ofKind reports whether an extension has a meaning in sections of a kind.
 func ofKind(uri string, k codec.Kind) bool {
@@ -189,10 +189,11 @@ func (r *registry) choose(c codec.Codec) Payload {
 }
 
 // ownExtensions returns the header extensions of a section in which we send.
-func (r *registry) ownExtensions(k codec.Kind) []extmap {
+func (r *registry) ownExtensions(s *Send) []extmap {
 	var all []extmap
 	for _, own := range ownIDs {
-		if !ofKind(own.uri, k) {
+		layered := own.uri == ExtRID || own.uri == ExtRepairedRID
+		if !ofKind(own.uri, s.Kind) || layered && len(s.Layers) == 0 {
 			continue
 		}
 		id, ok := r.extID[own.uri]

@@ -147,6 +147,7 @@ func (s *Session) assign(t *table, i int, x, prior *section, m *media, d *descri
 		x.recv = x.receiveOf(m)
 		x.simulcast = m.simulcastSend != ""
 	}
+	x.agree(m)
 }
 
 // takesData reports whether an application section is the one we can have: that

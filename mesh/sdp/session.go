@@ -77,6 +77,7 @@ func (s *Session) SetSends(sends []Send) {
 		if w.TrackID == "" {
 			w.TrackID = w.ID
 		}
+		w.Layers = fitLayers(w.Layers)
 		s.wishes = append(s.wishes, w)
 	}
 	maps.DeleteFunc(s.refused, func(id string, _ bool) bool { return !keep[id] })

@@ -146,6 +146,8 @@ func (p *parser) simulcast(v string) error {
 		}
 		if dir == "send" {
 			p.m.simulcastSend = list
+		} else {
+			p.m.simulcastRecv = list
 		}
 	}
 	return nil

@@ -27,8 +27,9 @@ type section struct {
 	format           string // first format, for a stub that is no RTP
 	live             bool
 
-	send    *Send // the wish it carries
-	sending bool  // the remote side takes it
+	send    *Send   // the wish it carries
+	sending bool    // the remote side takes it
+	layers  []Layer // those of send that the remote side takes
 	recv    *Receive
 
 	offer  []Payload // what our descriptions list
@@ -92,7 +93,7 @@ func (t *table) order(wanted []string) {
 func (x *section) sendingOf() Sending {
 	s := Sending{
 		ID: x.send.ID, Mid: x.mid, Payloads: x.accept, SSRC: x.send.SSRC,
-		Extensions: ids(x.agreed, "sendonly"), Mixed: x.mixed,
+		Extensions: ids(x.agreed, "sendonly"), Mixed: x.mixed, Layers: x.layers,
 	}
 	if hasRTX(x.accept) {
 		s.RTXSSRC = x.send.RTXSSRC
@@ -144,15 +145,16 @@ func (c *Changes) receives(from, to *table) {
 		switch b := before[x.mid]; {
 		case b == nil || !sameTrack(b, x.recv):
 			c.Opened = append(c.Opened, *x.recv)
-		case !samePayloads(b.Payloads, x.recv.Payloads) || !maps.Equal(b.Extensions, x.recv.Extensions):
+		case !samePayloads(b.Payloads, x.recv.Payloads) || !maps.Equal(b.Extensions, x.recv.Extensions) || !slices.Equal(b.RIDs, x.recv.RIDs):
 			c.Updated = append(c.Updated, *x.recv)
 		}
 	}
 }
 
+// sameTrack leaves out which layers there are: their number may change.
 func sameTrack(a, b *Receive) bool {
 	return a.Kind == b.Kind && a.StreamID == b.StreamID && a.TrackID == b.TrackID &&
-		a.SSRC == b.SSRC && a.RTXSSRC == b.RTXSSRC && slices.Equal(a.RIDs, b.RIDs)
+		a.SSRC == b.SSRC && a.RTXSSRC == b.RTXSSRC && (a.RIDs == nil) == (b.RIDs == nil)
 }
 
 func (c *Changes) sends(from, to *table) {
@@ -181,6 +183,6 @@ func (c *Changes) sends(from, to *table) {
 }
 
 func sameSending(a, b Sending) bool {
-	return a.ID == b.ID && a.Mid == b.Mid && a.SSRC == b.SSRC && a.RTXSSRC == b.RTXSSRC && a.Mixed == b.Mixed &&
+	return a.ID == b.ID && a.Mid == b.Mid && a.SSRC == b.SSRC && a.RTXSSRC == b.RTXSSRC && a.Mixed == b.Mixed && slices.Equal(a.Layers, b.Layers) &&
 		slices.EqualFunc(a.Payloads, b.Payloads, equalPayload) && maps.Equal(a.Extensions, b.Extensions)
 }

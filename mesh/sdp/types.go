@@ -25,6 +25,18 @@ type Send struct {
 	TrackID  string // second word of a=msid; "" becomes the ID
 	SSRC     uint32 // of the media
 	RTXSSRC  uint32 // of retransmissions (RFC 4588); 0 for audio or none
+	// Layers are qualities of a video that are sent at once (simulcast, RFC 8853),
+	// from low to high, at most 16. To a receiver that does not take them the track
+	// goes under SSRC, as without them. Those whose RID is unfit are left out.
+	Layers []Layer
+}
+
+// Layer is one of the qualities of a Send: an RTP stream of its own, which is
+// known by its RID, not by a=ssrc.
+type Layer struct {
+	RID     string // RFC 8851: up to 16 letters, digits, - and _
+	SSRC    uint32 // of the media
+	RTXSSRC uint32 // of retransmissions; 0 for none
 }
 
 // Local is what our transport tells the remote side about itself.
@@ -101,7 +113,7 @@ type Changes struct {
 	Restarted bool      // the remote ufrag is another than before: ICE restarts
 	Closed    []string  // mids of receives that ended
 	Opened    []Receive // new receives, or the same mid with another identity
-	Updated   []Receive // same track as before, other payload types or extensions
+	Updated   []Receive // same track as before, other payload types, extensions or layers
 	Stopped   []string  // Send.IDs that are no longer sent
 	Sends     []Sending // sends that are new or differ from before
 }
@@ -138,4 +150,7 @@ type Sending struct {
 	Mixed   bool
 	SSRC    uint32
 	RTXSSRC uint32
+	// Layers are those of the Send that the receiver takes, in the Send's order; nil
+	// means one stream, under SSRC.
+	Layers []Layer
 }

@@ -134,7 +134,14 @@ func (w *writer) rtp(x *section) {
 	if x.recv != nil && x.recv.RIDs != nil {
 		w.layers(x.recv.RIDs, x.simulcast)
 	}
-	if sends {
+	layers := x.layers
+	if w.offering {
+		layers = x.offeredLayers()
+	}
+	switch {
+	case sends && len(layers) > 0:
+		w.sendLayers(layers)
+	case sends:
 		w.sources(x)
 	}
 }

@@ -16,11 +16,12 @@ import (
 // reportInterval is the media time between two reports of a track's clock.
 const reportInterval = time.Second
 
-// lane plays one file into one track. It belongs to the goroutine of Run.
+// lane plays one file into one layer of a track. It belongs to the goroutine of Run.
 type lane struct {
 	in     input
 	format codec.Codec
-	track  *publish.Track
+	track  *publish.Track // nil until begin
+	layer  *publish.Layer
 	split  packetizer
 
 	pass *pass // nil: not begun, or ended
@@ -33,15 +34,27 @@ type lane struct {
 	nextReport time.Duration // media time
 }
 
-func newLane(in input, c codec.Codec, id string, ask func()) *lane {
+func newLane(in input, c codec.Codec) *lane {
 	return &lane{
 		in:     in,
 		format: c,
 		split:  newPacketizer(c),
-		track:  publish.NewTrack(publish.TrackConfig{ID: id, Kind: c.Kind(), Codec: c, KeyframeRequest: ask}),
 		header: rtp.Header{Version: 2, SSRC: rand.Uint32() | 1, SequenceNumber: uint16(rand.Uint32())},
 		origin: rand.Uint32(),
 	}
+}
+
+// begin makes the track that the lane plays into.
+func (l *lane) begin(id, rid string, ask func()) {
+	l.track = publish.NewTrack(publish.TrackConfig{ID: id, Kind: l.format.Kind(), Codec: l.format, RID: rid, KeyframeRequest: ask})
+	l.layer = l.track.Layer
+}
+
+// join makes the lane another layer of the track of first, with the same
+// timestamps.
+func (l *lane) join(first *lane, rid string, ask func()) {
+	l.track, l.origin = first.track, first.origin
+	l.layer = l.track.AddLayer(publish.TrackConfig{RID: rid, KeyframeRequest: ask})
 }
 
 // rewind begins the file anew.
@@ -86,14 +99,14 @@ func (l *lane) send(at time.Duration, due, now time.Time) (packets int) {
 	stamp := l.origin + uint32(toTicks(at, l.format.ClockRate)) // wraps, as timestamps do
 	if at >= l.nextReport {
 		l.nextReport = at + reportInterval
-		l.track.Report(toNTP(due), stamp, due)
+		l.layer.Report(toNTP(due), stamp, due)
 	}
 	l.end = l.head.at + l.head.length
 	payloads := l.split.split(l.head)
 	l.header.Timestamp = stamp
 	for i, p := range payloads {
 		l.header.Marker = !l.split.audio && i == len(payloads)-1
-		l.track.WriteRTP(&l.header, p, now)
+		l.layer.WriteRTP(&l.header, p, now)
 		l.header.SequenceNumber++
 	}
 	return len(payloads)

@@ -26,13 +26,29 @@ var patterns = map[string][]string{
 	"slow": {"pattern-slow.ivf", "tone.ogg"},  // VP8, keyframe every 10 s only
 }
 
+// lowerLayers: the same pictures in 160x90 and in 320x180 pixels, for simulcast.
+var lowerLayers = map[string][]string{
+	"vp8":  {"pattern-vp8-q.ivf", "pattern-vp8-h.ivf"},
+	"h264": {"pattern-h264-q.h264", "pattern-h264-h.h264"},
+}
+
 // Patterns returns the names of the test patterns, sorted.
 func Patterns() []string { return slices.Sorted(maps.Keys(patterns)) }
 
-func patternInputs(name string) ([]input, error) {
+// SimulcastPatterns returns the names of those that there are in three qualities.
+func SimulcastPatterns() []string { return slices.Sorted(maps.Keys(lowerLayers)) }
+
+func patternInputs(name string, simulcast bool) ([]input, error) {
 	files, ok := patterns[name]
 	if !ok {
 		return nil, fmt.Errorf("source: no test pattern %q; there are %s", name, strings.Join(Patterns(), ", "))
+	}
+	if simulcast {
+		lower, ok := lowerLayers[name]
+		if !ok {
+			return nil, fmt.Errorf("source: test pattern %q has one quality; %s have three", name, strings.Join(SimulcastPatterns(), ", "))
+		}
+		files = slices.Concat(lower, files)
 	}
 	inputs := make([]input, 0, len(files))
 	for _, f := range files {

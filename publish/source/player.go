@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -57,9 +58,11 @@ func (p *player) keyframeHook(c codec.Codec) func() {
 
 // Tracks implements Source.
 func (p *player) Tracks() []*publish.Track {
-	tracks := make([]*publish.Track, len(p.lanes))
-	for i, l := range p.lanes {
-		tracks[i] = l.track
+	var tracks []*publish.Track
+	for _, l := range p.lanes {
+		if !slices.Contains(tracks, l.track) {
+			tracks = append(tracks, l.track)
+		}
 	}
 	return tracks
 }
@@ -73,7 +76,7 @@ func (p *player) Stats() Stats {
 		Unsendable: c.unsendable.Load(), Damaged: c.damaged.Load(),
 	}
 	for _, l := range p.lanes {
-		s.KeyframeRequests += l.track.Stats().KeyframeRequests
+		s.KeyframeRequests += l.layer.Stats().KeyframeRequests
 	}
 	return s
 }

@@ -23,6 +23,11 @@ type Config struct {
 	// Files is empty too, and must be empty when Files is not.
 	Pattern string
 
+	// Simulcast makes one track of all video files: they are its layers, from the
+	// lowest quality to the highest, two to eight of one codec, which show the same.
+	// A test pattern has three, if any.
+	Simulcast bool
+
 	// Loop plays for ever: when the longest file has ended all begin anew,
 	// timestamps and sequence numbers go on. Patterns always loop.
 	Loop bool
@@ -45,7 +50,8 @@ type Config struct {
 
 // Source feeds a set of tracks.
 type Source interface {
-	// Tracks returns the tracks in the order of Config.Files. Any goroutine.
+	// Tracks returns the tracks in the order of Config.Files, that of several
+	// layers in the place of its lowest. Any goroutine.
 	Tracks() []*publish.Track
 
 	// Run plays until the end or until ctx ends, writing the tracks on the
@@ -97,15 +103,26 @@ func Open(cfg Config) (Source, error) {
 		logger:  cfg.Logger,
 		wake:    make(chan struct{}, 1),
 	}
-	count := map[codec.Kind]int{}
-	for _, in := range inputs {
-		in.frameRate = cfg.FrameRate
-		c, err := in.probe()
+	for i := range inputs {
+		inputs[i].frameRate = cfg.FrameRate
+		c, err := inputs[i].probe()
 		if err != nil {
 			return nil, err
 		}
-		count[c.Kind()]++
-		p.lanes = append(p.lanes, newLane(in, c, trackID(cfg.ID, c.Kind(), count[c.Kind()]), p.keyframeHook(c)))
+		p.lanes = append(p.lanes, newLane(inputs[i], c))
+	}
+	if cfg.Simulcast {
+		if err := p.simulcast(cfg.ID); err != nil {
+			return nil, err
+		}
+	}
+	count := map[codec.Kind]int{}
+	for _, l := range p.lanes {
+		if l.track == nil {
+			k := l.format.Kind()
+			count[k]++
+			l.begin(trackID(cfg.ID, k, count[k]), "", p.keyframeHook(l.format))
+		}
 	}
 	return p, nil
 }
@@ -122,7 +139,7 @@ func (cfg *Config) inputs() ([]input, error) {
 		cfg.Pattern = DefaultPattern
 	}
 	cfg.Loop = true
-	return patternInputs(cfg.Pattern)
+	return patternInputs(cfg.Pattern, cfg.Simulcast)
 }
 
 // trackID names a track: "x-video" and, should there be another, "x-video2".
