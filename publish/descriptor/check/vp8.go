@@ -85,6 +85,8 @@ func (v *vp8) judgeBase(c *checker, f *frame, d descriptor.VP8) bool {
 		can = false
 	case d.HasTL0 && d.TL0 != v.tl0+1:
 		can = false
+	case !d.HasTL0 && !d.HasTID && d.PictureIDBits != 0 && f.name.picture != v.base.picture+1:
+		can = false // one layer only: it refers to the frame that is missing
 	default:
 		can = c.refers(f, v.base)
 	}
