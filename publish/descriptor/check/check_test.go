@@ -163,6 +163,8 @@ var checkCases = []struct {
 	{"vp8 layer 0 dropped", VP8, numbered(vp8Frame(1, 1, 0, "K"), vp8Frame(2, 3, 0, "")), ErrTL0, 1, 1, 1},
 	{"vp8 one layer, a frame lost", VP8, without(numbered(
 		vp8Plain(1, 0x10), vp8Plain(2, 0x11), vp8Plain(3, 0x11), vp8Plain(4, 0x11), vp8Plain(5, 0x11), vp8Plain(6, 0x10)), 2), nil, 0, 3, 2},
+	{"vp8 the first key frame was lost", VP8, without(numbered(
+		Packet{}, vp8Plain(1, 0x10), vp8Plain(2, 0x11), vp8Plain(3, 0x10)), 1), nil, 0, 1, 1},
 	{"vp8 marker missing", VP8, changed(vp8Base, 1, func(p *Packet) { p.Marker = false }), ErrMarker, 1, 1, 3},
 	{"vp8 malformed", VP8, changed(vp8Base, 3, func(p *Packet) { p.Payload = p.Payload[:3] }), ErrPacket, 3, 3, 0},
 	{"vp8 reordered and doubled", VP8, []Packet{vp8Base[0], vp8Base[2], vp8Base[1], vp8Base[1], vp8Base[3]}, nil, 0, 4, 0},
