@@ -25,20 +25,20 @@ const loss = 0.05
 type lossRoom struct {
 	name  string
 	fps   int
+	page  bool // Chromium watches as well
 	links trouble
-	late  time.Duration // when packets are lost to a decoder
-	least float64       // share of frames that must be decoded
-	most  float64       // and may be
+	least float64 // share of frames that must be decoded
+	most  float64 // and may be
 }
 
 // lossRooms are all in the same run. At 5 frames a second, most of which are one
 // packet, the loss of a last packet shows only when the next frame comes; each
 // time that one is lost as well it takes 200 ms more.
 var lossRooms = []lossRoom{
-	{name: "repaired", fps: 30, links: trouble{loss: loss}, late: 500 * time.Millisecond, least: 0.99, most: 1},
-	{name: "bare", fps: 30, links: trouble{loss: loss, noNACK: true}, late: 500 * time.Millisecond, most: 0.90},
-	{name: "slow", fps: 5, links: trouble{loss: loss}, late: time.Second, least: 0.99, most: 1},
-	{name: "last", fps: 5, links: trouble{lastPacket: 4}, late: 500 * time.Millisecond, least: 1, most: 1},
+	{name: "repaired", fps: 30, page: true, links: trouble{loss: loss}, least: 0.99, most: 1},
+	{name: "bare", fps: 30, page: true, links: trouble{loss: loss, noNACK: true}, most: 0.90},
+	{name: "slow", fps: 5, links: trouble{loss: loss}, least: 0.99, most: 1},
+	{name: "last", fps: 5, links: trouble{lastPacket: 4}, least: 1, most: 1},
 }
 
 // TestNetnsLoss has the real server, publishers and viewers in network namespaces
@@ -53,6 +53,8 @@ func TestNetnsLoss(t *testing.T) {
 	server := n.hub.spawn(weft, line...)
 	var info serve.Info
 	server.wait(&info)
+	pages := n.host("chromium", trouble{loss: loss})
+	chromium := startBrowser(t, pages.inside()...)
 	var all sync.WaitGroup
 	for _, room := range lossRooms {
 		source := n.host("p-"+room.name, room.links)
@@ -60,14 +62,18 @@ func TestNetnsLoss(t *testing.T) {
 		source.spawn(weft, "publish", "--signal", info.Signal, "--signal-cert-sha256", info.CertSHA256,
 			"--room", room.name, "--file", clipAt(t, room.fps), "--loop")
 		all.Go(func() { room.watch(t, info, source, viewer) })
+		if room.page {
+			all.Go(func() { room.watchPage(t, chromium, info) })
+		}
 	}
 	all.Wait()
+	t.Logf("Chromium's link: %v", pages.losses())
 }
 
 // watch views and judges.
 func (r lossRoom) watch(t *testing.T, info serve.Info, source, viewer *host) {
 	v, err := viewer.view(t.Context(), viewing{
-		Signal: info.Signal, Cert: info.CertSHA256, Room: r.name, FPS: r.fps, For: *lossTime, Late: r.late,
+		Signal: info.Signal, Cert: info.CertSHA256, Room: r.name, FPS: r.fps, For: *lossTime,
 	})
 	if err != nil {
 		t.Errorf("room %s: %v", r.name, err)

@@ -29,6 +29,9 @@ const (
 	viewerTask = "WEFT_NETNS_VIEWER"
 	// settling is for how long a stream comes before frames count.
 	settling = 3 * time.Second
+	// late is when a packet is lost to a decoder although it comes: so long after
+	// its schedule, which the fastest packet sets. Chromium waits for three seconds.
+	late = time.Second
 	// clock is that of RTP video, in Hz.
 	clock = 90000
 )
@@ -49,9 +52,6 @@ type viewing struct {
 	Signal, Cert, Room string
 	FPS                int           // of the one stream that is in the room
 	For                time.Duration // of the stream's own time
-	// Late is when a packet is lost to a decoder although it comes: so long after
-	// its schedule, which the fastest packet sets.
-	Late time.Duration
 }
 
 // view runs a viewer in a namespace until it has its verdict.
@@ -119,7 +119,7 @@ func runViewer(text string) error {
 }
 
 // tape is a sink that keeps packets: from the first key picture after a while on,
-// until For and Late are over.
+// until For and what may be late of it are over.
 type tape struct {
 	viewing
 	full chan struct{}
@@ -151,7 +151,7 @@ func (t *tape) WritePacket(p *publish.Packet) {
 		check.Packet{Seq: p.Seq, Timestamp: p.Timestamp, Marker: p.Marker, Payload: slices.Clone(p.Payload)},
 		p.Index, p.Arrival,
 	})
-	if p.Timestamp-t.packets[0].Timestamp > ticks(t.For+t.Late) && p.Index > t.packets[0].index {
+	if p.Timestamp-t.packets[0].Timestamp > ticks(t.For+late) && p.Index > t.packets[0].index {
 		t.done = true
 		close(t.full)
 	}
@@ -209,7 +209,7 @@ func (task viewing) judge(packets []taped) verdict {
 		highest = max(highest, p.index)
 		after := behind(p) - fastest
 		frames[p.Timestamp] = max(frames[p.Timestamp], after)
-		if after > task.Late {
+		if after > late {
 			v.Late++
 			continue
 		}
