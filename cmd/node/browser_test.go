@@ -1,4 +1,4 @@
-//go:build browser
+//go:build browser || netns
 
 package main
 
@@ -34,7 +34,8 @@ type reply struct {
 }
 
 // startBrowser starts the driver; a browser itself comes with its first page.
-func startBrowser(t *testing.T) *browser {
+// wrap is a command line that runs it somewhere else.
+func startBrowser(t *testing.T, wrap ...string) *browser {
 	t.Helper()
 	tools, err := filepath.Abs("../../.tools")
 	if err != nil {
@@ -45,7 +46,8 @@ func startBrowser(t *testing.T) *browser {
 	}
 	chromium := program(t, "chromium", "chromium-browser", "google-chrome")
 	firefox := program(t, "firefox-esr", "firefox")
-	cmd := exec.Command("node", "testdata/browser.mjs", tools, chromium, firefox)
+	line := append(wrap, "node", "testdata/browser.mjs", tools, chromium, firefox)
+	cmd := exec.Command(line[0], line[1:]...)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {

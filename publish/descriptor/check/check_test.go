@@ -21,6 +21,11 @@ func vp8Frame(id uint16, tl0, tid uint8, kind string) Packet {
 	return Packet{Timestamp: uint32(id) * 3000, Marker: true, Payload: []byte{0x90, 0xe0, 0x80 | byte(id>>8), byte(id), tl0, layer, tag}}
 }
 
+// vp8Plain is a frame of one packet of a stream without temporal layers.
+func vp8Plain(id uint16, tag byte) Packet {
+	return Packet{Timestamp: uint32(id) * 3000, Marker: true, Payload: []byte{0x90, 0x80, 0x80 | byte(id>>8), byte(id), tag}}
+}
+
 // vp9Frame is a layer frame of one packet in flexible mode. The highest spatial
 // layer has the marker.
 func vp9Frame(id uint16, sid, tid uint8, marker bool, diffs ...uint8) Packet {
@@ -156,6 +161,10 @@ var checkCases = []struct {
 	{"vp8 layer 0 lost", VP8, without(vp8Full, 4), nil, 0, 4, 9},
 	{"vp8 layer 2 lost", VP8, without(vp8Full, 5), nil, 0, 8, 5},
 	{"vp8 layer 0 dropped", VP8, numbered(vp8Frame(1, 1, 0, "K"), vp8Frame(2, 3, 0, "")), ErrTL0, 1, 1, 1},
+	{"vp8 one layer, a frame lost", VP8, without(numbered(
+		vp8Plain(1, 0x10), vp8Plain(2, 0x11), vp8Plain(3, 0x11), vp8Plain(4, 0x11), vp8Plain(5, 0x11), vp8Plain(6, 0x10)), 2), nil, 0, 3, 2},
+	{"vp8 the first key frame was lost", VP8, without(numbered(
+		Packet{}, vp8Plain(1, 0x10), vp8Plain(2, 0x11), vp8Plain(3, 0x10)), 1), nil, 0, 1, 1},
 	{"vp8 marker missing", VP8, changed(vp8Base, 1, func(p *Packet) { p.Marker = false }), ErrMarker, 1, 1, 3},
 	{"vp8 malformed", VP8, changed(vp8Base, 3, func(p *Packet) { p.Payload = p.Payload[:3] }), ErrPacket, 3, 3, 0},
 	{"vp8 reordered and doubled", VP8, []Packet{vp8Base[0], vp8Base[2], vp8Base[1], vp8Base[1], vp8Base[3]}, nil, 0, 4, 0},

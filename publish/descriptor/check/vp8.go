@@ -81,10 +81,12 @@ func (v *vp8) judgeBase(c *checker, f *frame, d descriptor.VP8) bool {
 	switch {
 	case d.Keyframe:
 	case !v.hasBase:
-		c.problem(f.first, ErrReference, "frame %v comes before any key frame", f.name)
+		c.keyless(f)
 		can = false
 	case d.HasTL0 && d.TL0 != v.tl0+1:
 		can = false
+	case !d.HasTL0 && !d.HasTID && d.PictureIDBits != 0 && f.name.picture != v.base.picture+1:
+		can = false // one layer only: it refers to the frame that is missing
 	default:
 		can = c.refers(f, v.base)
 	}
@@ -103,7 +105,7 @@ func (v *vp8) judgeBase(c *checker, f *frame, d descriptor.VP8) bool {
 // judgeUpper judges a frame of a higher layer.
 func (v *vp8) judgeUpper(c *checker, f *frame, d descriptor.VP8) bool {
 	if !v.hasBase {
-		c.problem(f.first, ErrReference, "frame %v comes before any key frame", f.name)
+		c.keyless(f)
 		return false
 	}
 	if d.HasTL0 && d.TL0 != v.tl0 {
@@ -125,6 +127,13 @@ func (v *vp8) judgeUpper(c *checker, f *frame, d descriptor.VP8) bool {
 		return false
 	}
 	return c.refers(f, v.base)
+}
+
+// keyless tells of a frame before the first key frame, which may have been lost.
+func (c *checker) keyless(f *frame) {
+	if c.report.Gaps == 0 {
+		c.problem(f.first, ErrReference, "frame %v comes before any key frame", f.name)
+	}
 }
 
 // lostBetween reports whether packets are missing behind the first and up to the
