@@ -2,6 +2,7 @@ package conn
 
 import (
 	"slices"
+	"time"
 
 	"github.com/pion/rtp"
 
@@ -161,6 +162,7 @@ func (in *ingest) declare(r *Receiver) {
 			continue
 		}
 		in.declared[d.ssrc] = declaration{r, d.rtx}
+		delete(in.dead, d.ssrc)
 		if s := in.streams[d.ssrc]; s != nil && s.receiver == r {
 			continue
 		}
@@ -197,6 +199,7 @@ func (in *ingest) retire(ssrc uint32, next *stream) {
 // way to the sink when it returns.
 func (in *ingest) closeReceiver(r *Receiver) {
 	r.closed.Store(true)
+	now := time.Now()
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if in.receivers[r.mid] == r {
@@ -206,11 +209,13 @@ func (in *ingest) closeReceiver(r *Receiver) {
 		if d.receiver == r {
 			delete(in.declared, ssrc)
 			in.retire(ssrc, retired)
+			in.finish(ssrc, false, now)
 		}
 	}
 	for ssrc, s := range in.streams {
 		if s.receiver == r {
 			in.retire(ssrc, retired)
+			in.finish(ssrc, false, now)
 		}
 	}
 }
@@ -227,11 +232,13 @@ func (in *ingest) openSender(s *Sender) {
 
 func (in *ingest) closeSender(s *Sender) {
 	s.closed.Store(true)
+	now := time.Now()
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	for _, ssrc := range []uint32{s.ssrc, s.rtxSSRC} {
 		if in.senders[ssrc] == s {
 			delete(in.senders, ssrc)
+			in.finish(ssrc, true, now)
 		}
 	}
 }

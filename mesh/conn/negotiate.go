@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/pion/webrtc/v4"
 
@@ -134,7 +135,9 @@ func (c *Conn) readLocal(description string) {
 
 // apply turns what an exchange changed into receivers and senders.
 func (c *Conn) apply(ch sdp.Changes) {
-	in := c.transport.Load().in
+	t := c.transport.Load()
+	in := t.in
+	in.release(time.Now())
 	for _, mid := range ch.Closed {
 		if r := c.receivers[mid]; r != nil {
 			delete(c.receivers, mid)
@@ -153,6 +156,7 @@ func (c *Conn) apply(ch sdp.Changes) {
 		r := newReceiver(c, o)
 		c.receivers[o.Mid] = r
 		in.openReceiver(r)
+		t.expect(o.SSRC, o.RTXSSRC)
 		c.post(0, func(h Handler) { h.TrackOpened(r) })
 	}
 	for _, u := range ch.Updated {
@@ -170,6 +174,7 @@ func (c *Conn) apply(ch sdp.Changes) {
 			s = newSender(c, n)
 			c.senders[n.ID] = s
 			in.openSender(s)
+			t.expect(s.ssrc, s.rtxSSRC)
 		}
 		s.negotiated.Store(newTerms(n))
 		c.post(0, func(h Handler) { h.SendReady(s) })

@@ -54,6 +54,9 @@ type Stats struct {
 	RTCPIn     uint64 // RTCP packets, each of a compound
 	PacketsOut uint64 // RTP packets given to SRTP
 	Drops      map[DropReason]uint64
+	Offers     uint64 // descriptions that we offered, the first one included
+	OfferBytes int    // length of the last of them
+	SSRCs      int    // of RTP and of RTCP, whose state is held now
 }
 
 // Stats returns the counters. It may be called from any goroutine.
@@ -68,6 +71,9 @@ func (c *Conn) Stats() Stats {
 		RTCPIn:     n.rtcpIn.Load(),
 		PacketsOut: n.packetsOut.Load(),
 		Drops:      map[DropReason]uint64{},
+		Offers:     c.offers.Load(),
+		OfferBytes: int(c.offerBytes.Load()),
+		SSRCs:      t.in.held(),
 	}
 	s.RemoteAddr, s.RemoteType = t.remoteAddr()
 	for r := range numDropReasons {
