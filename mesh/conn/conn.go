@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -72,7 +73,7 @@ type Conn struct {
 	sends   atomic.Uint64 // calls of SendControl that sent
 	failed  atomic.Bool
 
-	offers, offerBytes atomic.Uint64 // made, and length of the last one
+	offers, offerBytes, sections atomic.Uint64 // made, length and sections of the last one
 
 	stop chan struct{} // closed by Close and fail: goroutines end
 
@@ -155,6 +156,7 @@ func (c *Conn) count(offer string) string {
 	if offer != "" {
 		c.offers.Add(1)
 		c.offerBytes.Store(uint64(len(offer)))
+		c.sections.Store(uint64(strings.Count(offer, "\nm=")))
 	}
 	return offer
 }

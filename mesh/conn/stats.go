@@ -56,6 +56,7 @@ type Stats struct {
 	Drops      map[DropReason]uint64
 	Offers     uint64 // descriptions that we offered, the first one included
 	OfferBytes int    // length of the last of them
+	Sections   int    // in it, those that carry nothing included
 	SSRCs      int    // of RTP and of RTCP, whose state is held now
 }
 
@@ -73,6 +74,7 @@ func (c *Conn) Stats() Stats {
 		Drops:      map[DropReason]uint64{},
 		Offers:     c.offers.Load(),
 		OfferBytes: int(c.offerBytes.Load()),
+		Sections:   int(c.sections.Load()),
 		SSRCs:      t.in.held(),
 	}
 	s.RemoteAddr, s.RemoteType = t.remoteAddr()
