@@ -134,9 +134,11 @@ func (in *ingest) repairs(s *stream, index uint8) *stream {
 // SSRC that came before, or belonged to a track that is closed, starts afresh.
 func (in *ingest) openReceiver(r *Receiver) {
 	in.mu.Lock()
-	defer in.mu.Unlock()
 	in.receivers[r.mid] = r
 	in.declare(r)
+	in.mu.Unlock()
+	terms := r.terms.Load()
+	in.t.expect(terms.ssrc, terms.rtx)
 }
 
 // updateReceiver takes a description that changed a track's payload types or
@@ -223,11 +225,12 @@ func (in *ingest) closeReceiver(r *Receiver) {
 // openSender and closeSender say whom RTCP about an SSRC is for.
 func (in *ingest) openSender(s *Sender) {
 	in.mu.Lock()
-	defer in.mu.Unlock()
 	in.senders[s.ssrc] = s
 	if s.rtxSSRC != 0 {
 		in.senders[s.rtxSSRC] = s
 	}
+	in.mu.Unlock()
+	in.t.expect(s.ssrc, s.rtxSSRC)
 }
 
 func (in *ingest) closeSender(s *Sender) {

@@ -135,8 +135,7 @@ func (c *Conn) readLocal(description string) {
 
 // apply turns what an exchange changed into receivers and senders.
 func (c *Conn) apply(ch sdp.Changes) {
-	t := c.transport.Load()
-	in := t.in
+	in := c.transport.Load().in
 	in.release(time.Now())
 	for _, mid := range ch.Closed {
 		if r := c.receivers[mid]; r != nil {
@@ -156,7 +155,6 @@ func (c *Conn) apply(ch sdp.Changes) {
 		r := newReceiver(c, o)
 		c.receivers[o.Mid] = r
 		in.openReceiver(r)
-		t.expect(o.SSRC, o.RTXSSRC)
 		c.post(0, func(h Handler) { h.TrackOpened(r) })
 	}
 	for _, u := range ch.Updated {
@@ -174,7 +172,6 @@ func (c *Conn) apply(ch sdp.Changes) {
 			s = newSender(c, n)
 			c.senders[n.ID] = s
 			in.openSender(s)
-			t.expect(s.ssrc, s.rtxSSRC)
 		}
 		s.negotiated.Store(newTerms(n))
 		c.post(0, func(h Handler) { h.SendReady(s) })

@@ -1,6 +1,7 @@
 package sdp
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 )
@@ -90,6 +91,66 @@ func TestNegotiationStaysTheSame(t *testing.T) {
 		if len(r.extURI) > 8 || len(r.extID) > 8 || len(r.payloads) > 8 {
 			t.Errorf("%s: %d extension ids, %d codecs", name, len(r.extURI), len(r.payloads))
 		}
+	}
+}
+
+// Streams for which there was no room are offered when others have gone.
+func TestCrowdedStreamsComeLater(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		sections int
+		wishes   int
+	}{
+		{"sections", 21, 30},
+		{"bytes", 0, 200},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			hub, viewer := pair(t)
+			if c.sections > 0 {
+				hub.cfg.MaxSections = c.sections
+			}
+			var wishes []Send
+			for i := range c.wishes {
+				wishes = append(wishes, video(fmt.Sprint("v", i)))
+			}
+			there := map[string]bool{}
+			settle := func() (offers int) {
+				hub.SetSends(wishes)
+				for hub.Needed() {
+					if offers++; offers > 6 {
+						t.Fatal("does not come to rest")
+					}
+					offer, err := hub.Offer()
+					for errors.Is(err, ErrTooLarge) {
+						offer, err = hub.Offer()
+					}
+					o := must(viewer.HandleOffer(must(offer, err)(t)))(t)
+					changes := must(hub.HandleAnswer(o.Answer))(t)
+					for _, id := range changes.Stopped {
+						delete(there, id)
+					}
+					for _, s := range changes.Sends {
+						there[s.ID] = true
+					}
+				}
+				return offers
+			}
+			settle()
+			room := len(there)
+			if room == c.wishes || room < 20 {
+				t.Fatalf("%d of %d are there", room, c.wishes)
+			}
+			wishes = wishes[c.wishes-room+5:]
+			t.Log(room, "had room, after", settle(), "more offers", len(there), "of", len(wishes))
+			for _, w := range wishes {
+				if !there[w.ID] {
+					t.Errorf("%s is not there", w.ID)
+				}
+			}
+			if len(hub.crowded) > 0 {
+				t.Errorf("left over: %v", hub.crowded)
+			}
+		})
 	}
 }
 
