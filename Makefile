@@ -43,10 +43,11 @@ install: build
 test: need-go need-node tools static unit race brokers fuzz page browser
 	@echo "make test: all green"
 
-## soak: the long forms: repeated races, long fuzzing, the brokers' and the browser's tests again and again
+## soak: the long forms: repeated races, a room of fifty for hours, long fuzzing, the brokers' and the browser's tests again and again
 soak: need-go need-cc need-node tools
 	CGO_ENABLED=1 $(GO) test -race -count=$(SOAKCOUNT) -timeout 120m ./...
 	CGO_ENABLED=1 $(GO) test -race -tags brokers -count=$(SOAKCOUNT) -timeout 120m $(BROKERS)
+	WEFT_TEST_ROOM=4h $(GO) test -run '^TestLongRoom$$' -count=1 -timeout 120m -v ./node
 	@.ci/fuzz $(SOAKFUZZTIME)
 	$(GO) test -tags browser -count=$(SOAKCOUNT) -timeout 120m ./mesh/conn ./cmd/node
 

@@ -234,7 +234,7 @@ func (l *Link) negotiate() {
 	ctx, cancel := l.context()
 	defer cancel()
 	offer, err := l.conn.Offer(ctx)
-	if errors.Is(err, sdp.ErrTooLarge) { // the others are offered without it
+	for errors.Is(err, sdp.ErrTooLarge) { // the others are offered without it; fewer each time
 		l.log.Error("track not offered", "err", err)
 		offer, err = l.conn.Offer(ctx)
 	}

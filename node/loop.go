@@ -18,7 +18,11 @@ const (
 	// settleDelay and rosterDelay collect changes, because many come together:
 	// what follows them is work for every remote peer, and a roster grows with
 	// the room, so that its delay does as well.
-	settleDelay    = 20 * time.Millisecond
+	settleDelay = 20 * time.Millisecond
+	// settleMost is what settleDelay grows to while changes keep coming, fourfold
+	// each time: thirty who join within a second make some five offers to everyone,
+	// each with all that is new, and nobody's picture is later than this.
+	settleMost     = 300 * time.Millisecond
 	rosterDelay    = 50 * time.Millisecond
 	rosterDelayFor = 3 * time.Millisecond // more for each remote peer
 	// dripInterval is how often forwarders that still replay a kept group of
@@ -51,13 +55,13 @@ func (p *Peer) loop(ctx context.Context) {
 		case now := <-drips.C:
 			p.each(func(s flowing) { s.forward.Tick(now) })
 		case <-p.wake:
-			settle.start(settleDelay)
+			settle.grow(time.Now(), settleDelay, settleMost)
 			rosters.start(rosterDelay + time.Duration(p.count())*rosterDelayFor)
 		case <-settle.timer.C:
-			settle.running = false
 			p.settle()
+			settle.end(time.Now())
 		case <-rosters.timer.C:
-			rosters.running = false
+			rosters.end(time.Now())
 			p.sendRosters()
 		case f := <-p.begun:
 			f()
@@ -69,6 +73,8 @@ func (p *Peer) loop(ctx context.Context) {
 type delay struct {
 	timer   *time.Timer
 	running bool
+	took    time.Duration // the last one
+	ended   time.Time     // when it did
 }
 
 func newDelay() *delay {
@@ -79,10 +85,22 @@ func newDelay() *delay {
 
 func (d *delay) start(after time.Duration) {
 	if !d.running {
-		d.running = true
+		d.running, d.took = true, after
 		d.timer.Reset(after)
 	}
 }
+
+// grow is start with least, or with four times what the one before took, most at
+// most, if that ended no longer ago than most.
+func (d *delay) grow(now time.Time, least, most time.Duration) {
+	if now.Sub(d.ended) < most {
+		least = max(least, min(4*d.took, most))
+	}
+	d.start(least)
+}
+
+// end says that the delay is over.
+func (d *delay) end(now time.Time) { d.running, d.ended = false, now }
 
 // count returns the number of remote peers.
 func (p *Peer) count() int {

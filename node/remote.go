@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -132,8 +133,24 @@ func (r *remote) subscribe(id string, pub *publication, s slot) *subscription {
 	return sub
 }
 
-// newSSRC draws an SSRC; small ones stay free for the transport.
-func newSSRC() uint32 { return rand.Uint32N(1<<32-1<<16) + 1<<16 }
+// newSSRC returns an SSRC; small ones stay free for the transport. The sequence
+// begins at random and goes through all numbers before it repeats one: what was
+// encrypted under an SSRC must be the last of it (RFC 3711 section 9.1), and no
+// connection lives for so long.
+func newSSRC() uint32 {
+	const step = 0x9e3779b9 // odd
+	for {
+		if n := lastSSRC.Add(step); n >= 1<<16 {
+			return n
+		}
+	}
+}
+
+var lastSSRC = func() *atomic.Uint32 {
+	n := new(atomic.Uint32)
+	n.Store(rand.Uint32())
+	return n
+}()
 
 // bind connects the forwarder to its writer once the track was negotiated. A
 // receiver that lacks the codec gets nothing and is told so.

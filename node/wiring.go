@@ -76,6 +76,7 @@ func (p *Peer) lost(r *remote) {
 	for _, s := range r.subs {
 		s.close()
 	}
+	p.unwish(r.id)
 	for k := range p.table {
 		if k.only == r.id {
 			delete(p.table, k)

@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/weft-rtc/weft/interceptors/codec"
@@ -110,6 +112,14 @@ func (p *Peer) takeWishes(l *mesh.Link, wishes []streamWish, now time.Time) {
 				told = append(told, func() { sub.forward.SetWish(wish, now) })
 			}
 		}
+	}
+}
+
+// unwish forgets what is wanted of the streams of a peer that is gone: nobody has
+// its id again. Peer.mu is held.
+func (p *Peer) unwish(origin string) {
+	for _, r := range p.remotes {
+		maps.DeleteFunc(r.wants, func(label string, _ Wish) bool { return strings.HasPrefix(label, origin+"/") })
 	}
 }
 

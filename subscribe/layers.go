@@ -178,6 +178,9 @@ func (f *Forwarder) decide(now time.Time) (m moves) {
 
 // reconsider aims anew at a key picture, from which all can be had. Callers hold mu.
 func (f *Forwarder) reconsider(now time.Time) {
+	if f.only != nil {
+		return
+	}
 	if want := f.best(f.track.Layers(), now); want.layer == f.in.layer {
 		f.aimAt(want, now)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -71,7 +72,10 @@ type Conn struct {
 	control sync.Mutex    // orders SendControl, which reads the buffered amount first
 	sends   atomic.Uint64 // calls of SendControl that sent
 	failed  atomic.Bool
-	stop    chan struct{} // closed by Close and fail: goroutines end
+
+	offers, offerBytes, sections atomic.Uint64 // made, length and sections of the last one
+
+	stop chan struct{} // closed by Close and fail: goroutines end
 
 	pion    sync.Mutex // guards pending, and orders descriptions given to pion
 	pending *restart   // what pion is to do soon
@@ -128,7 +132,8 @@ func (c *Conn) Offer(ctx context.Context) (string, error) {
 	}
 	switch c.phase {
 	case phaseNew:
-		return c.firstOffer()
+		offer, err := c.firstOffer()
+		return c.count(offer), err
 	case phaseOffered:
 		return "", ErrNotStable
 	}
@@ -143,7 +148,17 @@ func (c *Conn) Offer(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("conn: make offer: %w", err)
 	}
-	return offer, nil
+	return c.count(offer), nil
+}
+
+// count notes an offer of ours for Stats.
+func (c *Conn) count(offer string) string {
+	if offer != "" {
+		c.offers.Add(1)
+		c.offerBytes.Store(uint64(len(offer)))
+		c.sections.Store(uint64(strings.Count(offer, "\nm=")))
+	}
+	return offer
 }
 
 // HandleOffer takes an offer of the other side and returns our answer. An offer

@@ -2,6 +2,7 @@ package conn
 
 import (
 	"slices"
+	"time"
 
 	"github.com/pion/rtp"
 
@@ -133,9 +134,11 @@ func (in *ingest) repairs(s *stream, index uint8) *stream {
 // SSRC that came before, or belonged to a track that is closed, starts afresh.
 func (in *ingest) openReceiver(r *Receiver) {
 	in.mu.Lock()
-	defer in.mu.Unlock()
 	in.receivers[r.mid] = r
 	in.declare(r)
+	in.mu.Unlock()
+	terms := r.terms.Load()
+	in.t.expect(terms.ssrc, terms.rtx)
 }
 
 // updateReceiver takes a description that changed a track's payload types or
@@ -161,6 +164,7 @@ func (in *ingest) declare(r *Receiver) {
 			continue
 		}
 		in.declared[d.ssrc] = declaration{r, d.rtx}
+		delete(in.dead, d.ssrc)
 		if s := in.streams[d.ssrc]; s != nil && s.receiver == r {
 			continue
 		}
@@ -197,6 +201,7 @@ func (in *ingest) retire(ssrc uint32, next *stream) {
 // way to the sink when it returns.
 func (in *ingest) closeReceiver(r *Receiver) {
 	r.closed.Store(true)
+	now := time.Now()
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if in.receivers[r.mid] == r {
@@ -206,11 +211,13 @@ func (in *ingest) closeReceiver(r *Receiver) {
 		if d.receiver == r {
 			delete(in.declared, ssrc)
 			in.retire(ssrc, retired)
+			in.finish(ssrc, false, now)
 		}
 	}
 	for ssrc, s := range in.streams {
 		if s.receiver == r {
 			in.retire(ssrc, retired)
+			in.finish(ssrc, false, now)
 		}
 	}
 }
@@ -218,11 +225,12 @@ func (in *ingest) closeReceiver(r *Receiver) {
 // openSender and closeSender say whom RTCP about an SSRC is for.
 func (in *ingest) openSender(s *Sender) {
 	in.mu.Lock()
-	defer in.mu.Unlock()
 	in.senders[s.ssrc] = s
 	if s.rtxSSRC != 0 {
 		in.senders[s.rtxSSRC] = s
 	}
+	in.mu.Unlock()
+	in.t.expect(s.ssrc, s.rtxSSRC)
 }
 
 func (in *ingest) closeSender(s *Sender) {
@@ -230,11 +238,13 @@ func (in *ingest) closeSender(s *Sender) {
 		in.closeSender(l)
 	}
 	s.closed.Store(true)
+	now := time.Now()
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	for _, ssrc := range []uint32{s.ssrc, s.rtxSSRC} {
 		if in.senders[ssrc] == s {
 			delete(in.senders, ssrc)
+			in.finish(ssrc, true, now)
 		}
 	}
 }

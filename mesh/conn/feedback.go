@@ -87,6 +87,11 @@ func (f *feedback) start() error {
 		return err
 	}
 	out := interceptor.RTCPWriterFunc(func(p []rtcp.Packet, _ interceptor.Attributes) (int, error) {
+		for _, r := range p {
+			if r, ok := r.(*rtcp.ReceiverReport); ok {
+				r.SSRC = receiverSSRC // pion draws one for each stream: SRTP keeps state for each
+			}
+		}
 		_ = f.write(p) // fails only while the connection goes up or down
 		return 0, nil
 	})

@@ -15,10 +15,14 @@ import (
 // the sections of a description.
 const maxUndeclared = 64
 
-// maxTaps bounds the SSRCs of a connection's whole life, those that descriptions
-// name included: pion keeps some memory for each until the end. A hub's viewer
-// sees some three for each camera that is switched on.
+// maxTaps bounds the SSRCs of RTP and of RTCP, each some 600 bytes, that a
+// connection holds at a time: those of tracks, and of tracks that ended lately.
 const maxTaps = 16384
+
+// maxLife bounds the SSRCs of the other side in a connection's whole life: each
+// that ended is remembered, with some 10 bytes. A viewer sees three for each
+// camera that is switched on.
+const maxLife = 1 << 20
 
 // maxStrayRTCP bounds the SSRCs, neither ours nor the peer's, that RTCP may
 // speak of in a connection's life: each costs pion some memory until its end.
@@ -39,13 +43,17 @@ type ingest struct {
 	declared   map[uint32]declaration // by SSRC
 	streams    map[uint32]*stream     // SSRCs that belong to a track
 	senders    map[uint32]*Sender     // by SSRC and RTX SSRC
-	taps       map[uint32]*tap        // every RTP SSRC that ever came
-	made       int                    // taps ever made, at most maxTaps
+	taps       map[uint32]*tap        // RTP SSRCs that came and are not released
+	reports    map[uint32]*tap        // likewise SSRCs that RTCP speaks of
+	ended      []ended                // SSRCs to be released, in the order of their ends
+	dead       map[uint32]struct{}    // SSRCs of the other side that were released
 	undeclared int                    // taps that count towards maxUndeclared
 	strays     int                    // RTCP taps that count towards maxStrayRTCP
 	midID      uint8                  // header extension ids, 0 unknown
 	ridID      uint8
 	repairID   uint8
+
+	stale [2]outbox // SSRCs whose states the RTP and the RTCP goroutine are to free
 
 	// Owned by the RTP goroutine.
 	scratch  rtp.Header
@@ -80,6 +88,7 @@ type tap struct {
 	ssrc       uint32
 	rtp        bool
 	stream     atomic.Pointer[stream] // nil while not known
+	late       atomic.Bool            // a packet came after the end of the track
 	undeclared bool                   // counted; guarded by ingest.mu
 }
 
@@ -93,6 +102,8 @@ func newIngest(c *Conn, t *transport) *ingest {
 		streams:   map[uint32]*stream{},
 		senders:   map[uint32]*Sender{},
 		taps:      map[uint32]*tap{},
+		reports:   map[uint32]*tap{},
+		dead:      map[uint32]struct{}{},
 	}
 }
 
@@ -102,22 +113,28 @@ func (in *ingest) buffer(isRTP bool, ssrc uint32) io.ReadWriteCloser {
 	b := &tap{in: in, ssrc: ssrc, rtp: isRTP}
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if in.made++; in.made > maxTaps {
+	if len(in.dead) >= maxLife || len(in.taps)+len(in.reports) >= maxTaps {
 		in.conn.fail(ErrTooManySSRCs)
 		return b
 	}
 	_, declared := in.declared[ssrc]
+	_, dead := in.dead[ssrc]
+	known := declared || dead
+	if dead {
+		in.bury(b, time.Now())
+	}
 	if !isRTP {
-		if !declared && in.senders[ssrc] == nil && in.taps[ssrc] == nil {
+		if !known && in.senders[ssrc] == nil && in.taps[ssrc] == nil {
 			in.strays++
 		}
+		in.reports[ssrc] = b
 		if in.strays > maxStrayRTCP {
 			in.conn.fail(ErrTooManySSRCs)
 		}
 		return b
 	}
 	in.taps[ssrc] = b
-	if !declared {
+	if !known {
 		b.undeclared = true
 		in.undeclared++
 		if in.undeclared > maxUndeclared {
@@ -136,11 +153,13 @@ func (b *tap) Close() error { return nil }
 // Write takes one decrypted packet, valid during the call, on pion's goroutine.
 func (b *tap) Write(packet []byte) (int, error) {
 	defer b.in.conn.guard("ingest")
+	b.in.decipher(b.rtp)
 	switch {
 	case b.in.t.stopped.Load():
 	case b.rtp:
 		b.in.rtp(b, packet, time.Now())
 	default:
+		b.late.Store(true)
 		b.in.rtcp(b.ssrc, packet, time.Now())
 	}
 	return len(packet), nil
@@ -169,6 +188,7 @@ func (in *ingest) rtp(b *tap, packet []byte, arrival time.Time) {
 		}
 	}
 	if s == retired {
+		b.late.Store(true)
 		in.drop(DropClosed)
 		return
 	}

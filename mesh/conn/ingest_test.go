@@ -238,7 +238,7 @@ func TestTooManyCandidates(t *testing.T) {
 	}
 }
 
-func TestTooManySSRCsInALife(t *testing.T) {
+func TestTooManySSRCsAtATime(t *testing.T) {
 	r := newRig(t)
 	for i := range uint32(maxTaps) {
 		n := video

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/pion/webrtc/v4"
 
@@ -135,6 +136,7 @@ func (c *Conn) readLocal(description string) {
 // apply turns what an exchange changed into receivers and senders.
 func (c *Conn) apply(ch sdp.Changes) {
 	in := c.transport.Load().in
+	in.release(time.Now())
 	for _, mid := range ch.Closed {
 		if r := c.receivers[mid]; r != nil {
 			delete(c.receivers, mid)

@@ -59,6 +59,10 @@ type Stats struct {
 	Repaired   uint64 // packets that came after they were asked for
 	GivenUp    uint64 // lost packets that it is too late for, or useless, to ask for
 	Drops      map[DropReason]uint64
+	Offers     uint64 // descriptions that we offered, the first one included
+	OfferBytes int    // length of the last of them
+	Sections   int    // in it, those that carry nothing included
+	SSRCs      int    // of RTP and of RTCP, whose state is held now
 }
 
 // Stats returns the counters. It may be called from any goroutine.
@@ -73,6 +77,10 @@ func (c *Conn) Stats() Stats {
 		RTCPIn:     n.rtcpIn.Load(),
 		PacketsOut: n.packetsOut.Load(),
 		Drops:      map[DropReason]uint64{},
+		Offers:     c.offers.Load(),
+		OfferBytes: int(c.offerBytes.Load()),
+		Sections:   int(c.sections.Load()),
+		SSRCs:      t.in.held(),
 	}
 	if asking := t.in.fb.nacks; asking != nil {
 		messages, n := asking.totals()

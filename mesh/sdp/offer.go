@@ -43,7 +43,7 @@ func (s *Session) unplaced(t *table) []Send {
 	}
 	var all []Send
 	for _, w := range s.wishes {
-		if !carried[w.ID] && !s.refused[w.ID] {
+		if !carried[w.ID] && !s.Refused(w.ID) {
 			all = append(all, w)
 		}
 	}
@@ -53,8 +53,8 @@ func (s *Session) unplaced(t *table) []Send {
 // Offer returns a full description of ours and makes the state HaveLocalOffer.
 // Sections whose wish is gone get port 0; their places are free from the next
 // offer on. Wishes for which there is no room make an error that wraps ErrTooLarge
-// and names the first; they count as refused, so that a second call succeeds
-// without them.
+// and names the first; they count as refused until something has ended, so that a
+// second call succeeds without them.
 func (s *Session) Offer() (string, error) {
 	if s.state != Stable {
 		return "", fmt.Errorf("sdp: offer in %v: %w", s.state, ErrState)
@@ -87,7 +87,7 @@ func (s *Session) Offer() (string, error) {
 func (s *Session) refuseLast(added []string, n int) error {
 	added = added[max(0, len(added)-n):]
 	for _, id := range added {
-		s.refused[id] = true
+		s.crowded[id] = true
 	}
 	return fmt.Errorf("sdp: no room in the offer for send %q and %d more: %w: at most %d bytes", added[0], len(added)-1, ErrTooLarge, maxOffer)
 }
@@ -116,13 +116,16 @@ func (s *Session) dismiss(t *table) {
 // this offer, or a new one at the end.
 func (s *Session) place(t *table) (added []string, err error) {
 	free := 0
-	for _, w := range s.unplaced(t) {
+	unplaced := s.unplaced(t)
+	for i, w := range unplaced {
 		for free < len(s.current.sections) && !s.current.sections[free].reusable() {
 			free++
 		}
 		if free == len(s.current.sections) && len(t.sections) >= s.cfg.MaxSections {
-			s.refused[w.ID] = true
-			return nil, fmt.Errorf("sdp: no place for send %q: %w: %d sections", w.ID, ErrTooLarge, len(t.sections))
+			for _, w := range unplaced[i:] {
+				s.crowded[w.ID] = true
+			}
+			return nil, fmt.Errorf("sdp: no place for send %q and %d more: %w: %d sections", w.ID, len(unplaced)-i-1, ErrTooLarge, len(t.sections))
 		}
 		x := section{mid: s.newMid(t), kind: w.Kind.String(), proto: rtpProto, live: true, send: &w, rsize: true}
 		x.exts = t.registry.ownExtensions(&w)

@@ -28,6 +28,7 @@ type Session struct {
 	local   Local
 	wishes  []Send
 	refused map[string]bool // wishes that the remote side rejected, by ID
+	crowded map[string]bool // likewise those that had no room, until some is free
 
 	id, version uint64
 	lastMid     uint64 // highest number in a mid of our form, from either side
@@ -44,7 +45,7 @@ func NewSession(c Config) *Session {
 	if c.MaxSections <= 0 {
 		c.MaxSections = defaultMaxSections
 	}
-	s := &Session{cfg: c, id: c.SessionID, refused: map[string]bool{}, current: table{registry: newRegistry()}}
+	s := &Session{cfg: c, id: c.SessionID, refused: map[string]bool{}, crowded: map[string]bool{}, current: table{registry: newRegistry()}}
 	if s.id == 0 {
 		s.id = rand.Uint64() >> 1 // 63 bits (RFC 8829 section 5.2.1)
 	}
@@ -80,11 +81,14 @@ func (s *Session) SetSends(sends []Send) {
 		w.Layers = fitLayers(w.Layers)
 		s.wishes = append(s.wishes, w)
 	}
-	maps.DeleteFunc(s.refused, func(id string, _ bool) bool { return !keep[id] })
+	gone := func(id string, _ bool) bool { return !keep[id] }
+	maps.DeleteFunc(s.refused, gone)
+	maps.DeleteFunc(s.crowded, gone)
 }
 
-// Refused reports whether the remote side rejected the wish of that ID.
-func (s *Session) Refused(id string) bool { return s.refused[id] }
+// Refused reports whether the remote side rejected the wish of that ID, or there
+// was no room for it.
+func (s *Session) Refused(id string) bool { return s.refused[id] || s.crowded[id] }
 
 // State returns where the session stands.
 func (s *Session) State() State { return s.state }
@@ -107,6 +111,9 @@ func (s *Session) commit(t *table, refused []string) Changes {
 			c.Stopped = append(c.Stopped, id)
 		}
 	}
+	if len(c.Stopped)+len(c.Closed) > 0 { // there may be room again
+		clear(s.crowded)
+	}
 	for _, x := range t.sections {
 		s.noteMid(x.mid)
 	}
@@ -117,7 +124,7 @@ func (s *Session) commit(t *table, refused []string) Changes {
 // wish returns the wish of an ID, unless it is gone or refused.
 func (s *Session) wish(id string) (Send, bool) {
 	i := slices.IndexFunc(s.wishes, func(w Send) bool { return w.ID == id })
-	if i < 0 || s.refused[id] {
+	if i < 0 || s.Refused(id) {
 		return Send{}, false
 	}
 	return s.wishes[i], true
@@ -187,6 +194,7 @@ func (s *Session) Bootstrap(offer, answer string, localIsOfferer bool) error {
 	}
 	s.cfg.Application = true
 	clear(s.refused)
+	clear(s.crowded)
 	s.id, s.version = ours.id, ours.version
 	s.local = Local{Ufrag: local.Ufrag, Pwd: local.Pwd, Fingerprint: local.Fingerprint, Setup: t.role}
 	s.commit(&t, nil)
