@@ -225,10 +225,12 @@ func TestWhatIsTracked(t *testing.T) {
 			rec.SkipLost(11, 5)
 			got := 0
 			if n := r.in.fb.nacks; n != nil {
+				n.mu.Lock() // the timer is at work
 				got = len(n.streams)
 				if c.want == 1 && n.streams[11].t.Missing() != 1 {
 					t.Errorf("%d missing, want 5 alone", n.streams[11].t.Missing())
 				}
+				n.mu.Unlock()
 			}
 			if got != c.want {
 				t.Errorf("%d streams are tracked, want %d", got, c.want)
