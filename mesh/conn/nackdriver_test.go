@@ -81,9 +81,10 @@ func TestNACKOneMessageForAllStreams(t *testing.T) {
 		for ssrc := range uint32(3) {
 			s := n.open(ssrc, codec.Audio)
 			for seq := uint16(0); seq < 100; seq += 2 {
-				s.arrived(seq, false, time.Now())
+				s.t.Arrived(seq, false, time.Now()) // before the timer is set
 			}
 		}
+		n.rearm(false, 0)
 		synctest.Wait()
 		if len(o.writes) != 1 || len(o.writes[0]) != 3 || len(o.seqs) != 3*49 {
 			t.Errorf("%d packets for %d numbers", len(o.writes), len(o.seqs))
@@ -225,10 +226,12 @@ func TestWhatIsTracked(t *testing.T) {
 			rec.SkipLost(11, 5)
 			got := 0
 			if n := r.in.fb.nacks; n != nil {
+				n.mu.Lock() // the timer is at work
 				got = len(n.streams)
 				if c.want == 1 && n.streams[11].t.Missing() != 1 {
 					t.Errorf("%d missing, want 5 alone", n.streams[11].t.Missing())
 				}
+				n.mu.Unlock()
 			}
 			if got != c.want {
 				t.Errorf("%d streams are tracked, want %d", got, c.want)
