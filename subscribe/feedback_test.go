@@ -79,6 +79,8 @@ func TestLatePaddingFillsItsHole(t *testing.T) {
 		equal(t, "numbers", offsets(got), []int{0, 2, 1, 3})
 		equal(t, "payload", len(got[2].Payload), 0)
 		s.nack(s.now, got[2].SequenceNumber)
+		equal(t, "repeated when it has just been sent", len(s.w.take()), 0)
+		s.nack(s.now.Add(time.Second), got[2].SequenceNumber)
 		equal(t, "repeated", len(s.w.take()), 1)
 		equal(t, "left out", s.f.Stats().Drops[ReasonPadding], 1)
 	}

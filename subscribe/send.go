@@ -187,7 +187,10 @@ func (f *Forwarder) plan(p *publish.Packet, liveTS uint32, out *parcel) DropReas
 	}
 	e := f.out.at(number)
 	e.ts, e.sent = liveTS, sentOnce
-	if !late {
+	if late {
+		// The subscriber has asked for it, perhaps, and need not get it twice.
+		e.sent = f.stamp(p.Arrival)
+	} else {
 		e.mark = f.pictures.place(p)
 		e.target = uint8(f.aim.current)
 		f.times.sent(p.Timestamp, liveTS, p.Arrival)

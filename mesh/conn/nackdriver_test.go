@@ -13,8 +13,8 @@ import (
 	"github.com/weft-rtc/weft/interceptors/codec"
 )
 
-// outbox takes NACKs.
-type outbox struct {
+// mailbag takes NACKs.
+type mailbag struct {
 	mu     sync.Mutex
 	began  time.Time
 	writes [][]rtcp.Packet
@@ -24,7 +24,7 @@ type outbox struct {
 	err    error
 }
 
-func (o *outbox) write(p []rtcp.Packet) error {
+func (o *mailbag) write(p []rtcp.Packet) error {
 	if o.block != nil {
 		<-o.block
 	}
@@ -42,9 +42,9 @@ func (o *outbox) write(p []rtcp.Packet) error {
 }
 
 // withNACKs runs a test of the driver alone, in virtual time.
-func withNACKs(t *testing.T, trip time.Duration, f func(t *testing.T, n *nacks, o *outbox)) {
+func withNACKs(t *testing.T, trip time.Duration, f func(t *testing.T, n *nacks, o *mailbag)) {
 	synctest.Test(t, func(t *testing.T) {
-		o := &outbox{began: time.Now()}
+		o := &mailbag{began: time.Now()}
 		n := newNACKs(o.write, func() time.Duration { return trip }, func(string) {})
 		defer n.close()
 		f(t, n, o)
@@ -52,7 +52,7 @@ func withNACKs(t *testing.T, trip time.Duration, f func(t *testing.T, n *nacks, 
 }
 
 func TestNACKAtOnceAndAgain(t *testing.T) {
-	withNACKs(t, 30*time.Millisecond, func(t *testing.T, n *nacks, o *outbox) {
+	withNACKs(t, 30*time.Millisecond, func(t *testing.T, n *nacks, o *mailbag) {
 		s := n.open(1, codec.Video)
 		s.arrived(1, true, time.Now())
 		time.Sleep(time.Second)
@@ -77,7 +77,7 @@ func TestNACKAtOnceAndAgain(t *testing.T) {
 }
 
 func TestNACKOneMessageForAllStreams(t *testing.T) {
-	withNACKs(t, 0, func(t *testing.T, n *nacks, o *outbox) {
+	withNACKs(t, 0, func(t *testing.T, n *nacks, o *mailbag) {
 		for ssrc := range uint32(3) {
 			s := n.open(ssrc, codec.Audio)
 			for seq := uint16(0); seq < 100; seq += 2 {
@@ -95,7 +95,7 @@ func TestNACKOneMessageForAllStreams(t *testing.T) {
 // TestNACKsAreFewHoweverManyAreLost: numbers that jump about with every packet,
 // on many streams, bring no more than the rate allows, in packets of modest size.
 func TestNACKsAreFewHoweverManyAreLost(t *testing.T) {
-	withNACKs(t, 0, func(t *testing.T, n *nacks, o *outbox) {
+	withNACKs(t, 0, func(t *testing.T, n *nacks, o *mailbag) {
 		var all []*nackStream
 		for ssrc := range uint32(8) {
 			all = append(all, n.open(ssrc, codec.Video))
@@ -126,7 +126,7 @@ func TestNACKsAreFewHoweverManyAreLost(t *testing.T) {
 }
 
 func TestNACKsDoNotPileUpBehindASlowSocket(t *testing.T) {
-	withNACKs(t, 20*time.Millisecond, func(t *testing.T, n *nacks, o *outbox) {
+	withNACKs(t, 20*time.Millisecond, func(t *testing.T, n *nacks, o *mailbag) {
 		o.block = make(chan struct{})
 		s := n.open(1, codec.Video)
 		for seq := uint16(0); seq < 400; seq += 2 {
@@ -144,7 +144,7 @@ func TestNACKsDoNotPileUpBehindASlowSocket(t *testing.T) {
 func TestNACKCloseWaits(t *testing.T) {
 	for _, what := range []string{"unused", "idle", "armed", "writing"} {
 		t.Run(what, func(t *testing.T) {
-			withNACKs(t, 20*time.Millisecond, func(t *testing.T, n *nacks, o *outbox) {
+			withNACKs(t, 20*time.Millisecond, func(t *testing.T, n *nacks, o *mailbag) {
 				o.err = errors.New("gone")
 				s := n.open(1, codec.Video)
 				switch what {
