@@ -12,7 +12,7 @@ import (
 	"github.com/weft-rtc/weft/node/serve"
 )
 
-const patience = time.Minute // for a page to have its first pictures
+const firstPicture = time.Minute // how long a page may take to have one
 
 // pageStats is what Chromium says of the one picture of a page.
 const pageStats = `(async () => {
@@ -75,7 +75,7 @@ func (r lossRoom) watchPage(t *testing.T, b *browser, info serve.Info) {
 		return
 	}
 	started := pageStats + ".then((s) => s.decoded > 0)"
-	if _, err := b.try("wait", args{"page": r.name, "expression": started, "timeout": patience}); err != nil {
+	if _, err := b.try("wait", args{"page": r.name, "expression": started, "timeout": firstPicture}); err != nil {
 		t.Errorf("page %s: %v", r.name, err)
 		return
 	}
