@@ -74,6 +74,11 @@ func (r lossRoom) watchPage(t *testing.T, b *browser, info serve.Info) {
 		t.Errorf("page %s: %v", r.name, err)
 		return
 	}
+	// A small picture: what the machine does to show it is not what is measured.
+	if _, err := b.try("view", args{"page": r.name, "width": 400, "height": 300}); err != nil {
+		t.Errorf("page %s: %v", r.name, err)
+		return
+	}
 	started := pageStats + ".then((s) => s.decoded > 0)"
 	if _, err := b.try("wait", args{"page": r.name, "expression": started, "timeout": firstPicture}); err != nil {
 		t.Errorf("page %s: %v", r.name, err)

@@ -111,23 +111,24 @@ func runViewer(text string) error {
 	select {
 	case <-tape.full:
 	case <-ctx.Done():
+		tape.mu.Lock()
+		defer tape.mu.Unlock()
 		return fmt.Errorf("%d packets and no end after %v", len(tape.packets), task.For+time.Minute)
 	}
 	tape.mu.Lock()
 	defer tape.mu.Unlock()
-	return json.NewEncoder(os.Stdout).Encode(task.judge(tape.packets))
+	return json.NewEncoder(os.Stdout).Encode(task.judge(tape.packets, tape.packets[tape.first]))
 }
 
-// tape is a sink that keeps packets: from the first key picture after a while on,
-// until For and what may be late of it are over.
+// tape is a sink that keeps packets until For and what may be late of it are over.
 type tape struct {
 	viewing
 	full chan struct{}
 
 	mu      sync.Mutex
-	began   time.Time
 	done    bool
 	packets []taped
+	first   int // of packets: the key picture from which frames count, 0: it has not come
 }
 
 // taped is a packet with what a judge wants to know.
@@ -141,17 +142,21 @@ type taped struct {
 func (t *tape) WritePacket(p *publish.Packet) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.began.IsZero() {
-		t.began = p.Arrival
-	}
-	if t.done || len(t.packets) == 0 && (!p.Keyframe || p.Arrival.Sub(t.began) < settling) {
+	if t.done {
 		return
 	}
 	t.packets = append(t.packets, taped{
 		check.Packet{Seq: p.Seq, Timestamp: p.Timestamp, Marker: p.Marker, Payload: slices.Clone(p.Payload)},
 		p.Index, p.Arrival,
 	})
-	if p.Timestamp-t.packets[0].Timestamp > ticks(t.For+late) && p.Index > t.packets[0].index {
+	if t.first == 0 {
+		if p.Keyframe && p.Arrival.Sub(t.packets[0].arrival) >= settling {
+			t.first = len(t.packets) - 1
+		}
+		return
+	}
+	first := t.packets[t.first]
+	if p.Timestamp-first.Timestamp > ticks(t.For+late) && p.Index > first.index {
 		t.done = true
 		close(t.full)
 	}
@@ -182,9 +187,9 @@ func (v verdict) String() string {
 
 func ticks(d time.Duration) uint32 { return uint32(d.Seconds() * clock) }
 
-// judge looks at a stream that begins with a key picture.
-func (task viewing) judge(packets []taped) verdict {
-	first := packets[0]
+// judge looks at a stream from first on, which is of a key picture. What follows
+// it may have come before it, if it was lost and repaired.
+func (task viewing) judge(packets []taped, first taped) verdict {
 	length := ticks(task.For)
 	v := verdict{Sent: int(length) * task.FPS / clock}
 	packets = slices.DeleteFunc(packets, func(p taped) bool {
