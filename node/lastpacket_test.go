@@ -102,8 +102,7 @@ func TestLastPacket(t *testing.T) {
 			packets  = 3
 			pictures = 150
 			hop      = 10 * time.Millisecond  // one way, see newWorld
-			asking   = 100 * time.Millisecond // until a NACK goes out, at most
-			limit    = slowInterval + 4*hop + asking
+			limit    = slowInterval + 4*hop
 		)
 		w := newWorld(t)
 		defer w.close()

@@ -92,6 +92,7 @@ func (r *remote) newLayer(s *subscription, rid string) *sentLayer {
 	l.forward = subscribe.NewForwarder(subscribe.Config{
 		SSRC:    l.send.SSRC,
 		RTXSSRC: l.send.RTXSSRC,
+		Hub:     true,
 		CNAME:   s.send.StreamID,
 		Logger:  r.log.With("stream", s.label, "layer", rid),
 	})

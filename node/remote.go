@@ -131,6 +131,7 @@ func (r *remote) begin(s *subscription) {
 		Track:   s.track,
 		SSRC:    s.send.SSRC,
 		RTXSSRC: s.send.RTXSSRC,
+		Hub:     r.hub,
 		CNAME:   s.send.StreamID,
 		Logger:  r.log.With("stream", s.label),
 	})
