@@ -101,7 +101,7 @@ func TestLastPacket(t *testing.T) {
 		const (
 			packets  = 3
 			pictures = 150
-			hop      = 10 * time.Millisecond  // one way, see newWorld
+			hop      = 10 * time.Millisecond // one way, see newWorld
 			limit    = slowInterval + 4*hop
 		)
 		w := newWorld(t)
