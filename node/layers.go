@@ -51,6 +51,12 @@ func (r *remote) layout(s *subscription) {
 		}
 		all[i].forward.SetLayer(s.track, named[rid])
 	}
+	if len(all) > 0 && len(s.layers) == 0 && s.sender != nil {
+		// The hub forgets the SSRC of the one stream, and what protects it: should
+		// the track ever go as one stream again, it has to be another.
+		s.forward.Close()
+		r.begin(s)
+	}
 	s.layers, s.send.Layers = all, nil
 	for _, l := range all {
 		s.send.Layers = append(s.send.Layers, l.send)
@@ -86,6 +92,7 @@ func (r *remote) newLayer(s *subscription, rid string) *sentLayer {
 	l.forward = subscribe.NewForwarder(subscribe.Config{
 		SSRC:    l.send.SSRC,
 		RTXSSRC: l.send.RTXSSRC,
+		Hub:     true,
 		CNAME:   s.send.StreamID,
 		Logger:  r.log.With("stream", s.label, "layer", rid),
 	})

@@ -200,6 +200,32 @@ func TestLayersComeAndGo(t *testing.T) {
 		if all := arrivals(t, hub); len(all) != 1 {
 			t.Errorf("one stream has layers at the hub: %v", all)
 		}
+		// From one stream to layers and back, on another SSRC.
+		ssrc := func() (n uint32) {
+			pub.mu.Lock()
+			defer pub.mu.Unlock()
+			for _, s := range pub.remotes[hub.ID()].subs {
+				n = s.send.SSRC
+			}
+			return n
+		}
+		before := ssrc()
+		if err := pub.Publish(publish.Stream{Label: "cam", Tracks: []*publish.Track{other.track}}); err != nil {
+			t.Fatal(err)
+		}
+		other.run(6 * time.Second)
+		if got := other.counts(2*time.Second, films[:]...); got[0][2] < 110 || got[1][0] < 110 {
+			t.Errorf("layers in the place of one stream: %v", got)
+		}
+		if err := pub.Publish(publish.Stream{Label: "cam", Tracks: []*publish.Track{plain.track}}); err != nil {
+			t.Fatal(err)
+		}
+		plain.run(6*time.Second, 2)
+		first = plain.sent + 1
+		plain.run(2*time.Second, 2)
+		if n, _ := films[0].delivered(first, plain.sent-8); n < 100 || ssrc() == before {
+			t.Errorf("one stream again: %d packets, SSRC %d, before %d", n, ssrc(), before)
+		}
 		if err := hub.SetHub(false); err != nil {
 			t.Fatal(err)
 		}

@@ -113,24 +113,31 @@ func (r *remote) subscribe(id string, pub *publication, s slot) *subscription {
 			Kind:     s.track.Kind(),
 			StreamID: pub.streamID,
 			TrackID:  id,
-			SSRC:     newSSRC(),
 		},
 	}
-	if sub.send.Kind == codec.Video {
-		sub.send.RTXSSRC = newSSRC()
-	}
-	sub.forward = subscribe.NewForwarder(subscribe.Config{
-		Track:   s.track,
-		SSRC:    sub.send.SSRC,
-		RTXSSRC: sub.send.RTXSSRC,
-		CNAME:   pub.streamID,
-		Logger:  r.log.With("stream", pub.wireLabel()),
-	})
-	if w, ok := r.wants[sub.label]; ok && sub.send.Kind == codec.Video {
-		sub.forward.SetWish(w, time.Now())
-	}
+	r.begin(sub)
 	r.subs[id] = sub
 	return sub
+}
+
+// begin gives a subscription a forwarder for the track as one stream, with SSRCs of
+// its own.
+func (r *remote) begin(s *subscription) {
+	s.send.SSRC = newSSRC()
+	if s.send.Kind == codec.Video {
+		s.send.RTXSSRC = newSSRC()
+	}
+	s.forward = subscribe.NewForwarder(subscribe.Config{
+		Track:   s.track,
+		SSRC:    s.send.SSRC,
+		RTXSSRC: s.send.RTXSSRC,
+		Hub:     r.hub,
+		CNAME:   s.send.StreamID,
+		Logger:  r.log.With("stream", s.label),
+	})
+	if w, ok := r.wants[s.label]; ok && s.send.Kind == codec.Video {
+		s.forward.SetWish(w, time.Now())
+	}
 }
 
 // newSSRC returns an SSRC; small ones stay free for the transport. The sequence
@@ -158,7 +165,8 @@ func (s *subscription) bind(sender *conn.Sender) {
 	s.sender = sender
 	s.bindLayers(sender.Layers())
 	s.choose()
-	sender.SetFeedback(func(pkts []rtcp.Packet, now time.Time) { s.forward.HandleRTCP(pkts, now) })
+	forward := s.forward // another one may come
+	sender.SetFeedback(func(pkts []rtcp.Packet, now time.Time) { forward.HandleRTCP(pkts, now) })
 }
 
 func (s *subscription) choose() {

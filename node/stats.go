@@ -46,7 +46,8 @@ type LayerStats struct {
 	publish.LayerStats
 }
 
-// SentStats are the numbers of a track that one remote peer gets.
+// SentStats are the numbers of a track that one remote peer gets; of a track in
+// layers there is one for each.
 type SentStats struct {
 	Origin, Label string // as in TrackStats
 	Kind          codec.Kind
@@ -104,12 +105,14 @@ func (r *remote) sent(now time.Time) (all []SentStats) {
 			if sub == nil {
 				continue
 			}
-			s := SentStats{
-				Origin: pub.origin, Label: pub.label, Kind: sub.send.Kind, Codec: sub.track.Codec().Name,
-				Wish: r.wants[sub.label], Stats: sub.forward.Stats(),
-			}
-			s.Current, s.Target, _ = sub.forward.Quality(now)
-			all = append(all, s)
+			sub.each(func(f *subscribe.Forwarder) {
+				s := SentStats{
+					Origin: pub.origin, Label: pub.label, Kind: sub.send.Kind, Codec: sub.track.Codec().Name,
+					Wish: r.wants[sub.label], Stats: f.Stats(),
+				}
+				s.Current, s.Target, _ = f.Quality(now)
+				all = append(all, s)
+			})
 		}
 	}
 	return all

@@ -191,6 +191,9 @@ type film struct {
 }
 
 func (f *film) WritePacket(p *publish.Packet) {
+	if len(p.Payload) < 20 { // a liar's
+		return
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	b := p.Payload[16:20]

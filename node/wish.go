@@ -109,7 +109,8 @@ func (p *Peer) takeWishes(l *mesh.Link, wishes []streamWish, now time.Time) {
 		}
 		for _, sub := range r.subs {
 			if sub.label == w.Label && sub.send.Kind == codec.Video {
-				told = append(told, func() { sub.forward.SetWish(wish, now) })
+				forward := sub.forward
+				told = append(told, func() { forward.SetWish(wish, now) })
 			}
 		}
 	}
@@ -120,6 +121,7 @@ func (p *Peer) takeWishes(l *mesh.Link, wishes []streamWish, now time.Time) {
 func (p *Peer) unwish(origin string) {
 	for _, r := range p.remotes {
 		maps.DeleteFunc(r.wants, func(label string, _ Wish) bool { return strings.HasPrefix(label, origin+"/") })
+		maps.DeleteFunc(r.limits, func(label string, _ []string) bool { return strings.HasPrefix(label, origin+"/") })
 	}
 }
 

@@ -175,9 +175,9 @@ func (c *Conn) apply(ch sdp.Changes) {
 	for _, n := range ch.Sends {
 		s := c.senders[n.ID]
 		if s == nil || s.ssrc != n.SSRC || s.rtxSSRC != n.RTXSSRC {
-			if s != nil {
-				in.closeSender(s)
-				c.post(0, func(h Handler) { h.SendClosed(s) })
+			if old := s; old != nil {
+				in.closeSender(old)
+				c.post(0, func(h Handler) { h.SendClosed(old) })
 			}
 			s = newSender(c, n, "")
 			c.senders[n.ID] = s

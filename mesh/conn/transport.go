@@ -34,6 +34,7 @@ type transport struct {
 	ufrag      atomic.Value  // string: our ICE user name fragment, set before gathering
 	dtlsState  atomic.Int32  // webrtc.DTLSTransportState
 	open       atomic.Bool   // the control channel
+	wasOpen    atomic.Bool   // it was once
 	opened     sync.Once     // ControlOpen was posted
 	pathless   atomic.Bool   // ICE restarts and is not connected again
 	sctpClosed chan struct{} // closed when the association has ended
@@ -90,6 +91,11 @@ func (t *transport) setUp() error {
 	t.dtls.OnStateChange(func(s webrtc.DTLSTransportState) {
 		defer t.conn.guard("DTLS state")
 		t.dtlsState.Store(int32(s)) // pion holds a lock of its own here
+		if s == webrtc.DTLSTransportStateConnecting {
+			if err := t.hearClose(); err != nil {
+				t.conn.fail(err)
+			}
+		}
 		t.changed()
 	})
 	t.pc.OnICEConnectionStateChange(func(webrtc.ICEConnectionState) {
