@@ -99,6 +99,9 @@ func trackStats(pub *publication, track *publish.Track, now time.Time) TrackStat
 
 // sent lists what goes to r; Peer.mu is held.
 func (r *remote) sent(now time.Time) (all []SentStats) {
+	if r.guest != nil {
+		return r.guest.sent(now)
+	}
 	for _, pub := range r.peer.table.sorted() {
 		for _, slot := range pub.slots {
 			sub := r.subs[pub.streamID+"/"+slot.name]
