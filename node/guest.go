@@ -30,6 +30,8 @@ var (
 	ErrTooManyGuests = errors.New("too many guests")
 	// ErrGuestOffer: what a guest offers cannot be served as a whole.
 	ErrGuestOffer = errors.New("offer is not acceptable")
+	// ErrGuestDescription: its description cannot be read.
+	ErrGuestDescription = errors.New("description cannot be read")
 	// ErrGuestRefused: Verify does not let it in.
 	ErrGuestRefused = errors.New("guest is refused")
 	// ErrNothingToWatch: nothing is published that the guest asks for.
@@ -104,9 +106,8 @@ type Guest struct {
 	admitted bool
 }
 
-// Admit lets a guest in, or returns one of the errors above; those of conn and sdp
-// say that the offer cannot be read. ctx bounds it. The Peer has to be a hub in a
-// room.
+// Admit lets a guest in, or returns one of the errors above. ctx bounds it. The Peer
+// has to be a hub in a room.
 func (p *Peer) Admit(ctx context.Context, cfg GuestConfig) (*Guest, error) {
 	if cfg.Stream == "" {
 		cfg.Stream = DefaultGuestStream
@@ -147,7 +148,7 @@ func (p *Peer) Admit(ctx context.Context, cfg GuestConfig) (*Guest, error) {
 func readGuestOffer(cfg GuestConfig) (kinds []codec.Kind, acceptable bool, err error) {
 	sections, err := sdp.ReadSections(cfg.Offer)
 	if err != nil {
-		return nil, false, err
+		return nil, false, fmt.Errorf("%w: %w", ErrGuestDescription, err)
 	}
 	acceptable = true
 	for _, s := range sections {
@@ -260,13 +261,17 @@ func (g *Guest) await() {
 func (g *Guest) answerOffer(ctx context.Context) error {
 	g.negotiation.Lock()
 	defer g.negotiation.Unlock()
-	answer, ignored, err := g.conn.HandleOffer(ctx, g.cfg.Offer)
-	if err != nil {
+	answer, _, err := g.conn.HandleOffer(ctx, g.cfg.Offer)
+	switch {
+	case err == nil:
+	case ctx.Err() != nil, errors.Is(err, conn.ErrClosed), errors.Is(err, conn.ErrNoAddress):
 		return err
+	default:
+		return fmt.Errorf("%w: %w", ErrGuestDescription, err)
 	}
 	sections, err := sdp.ReadSections(answer)
-	if ignored || err != nil {
-		return fmt.Errorf("%w: %w", ErrGuestOffer, err)
+	if err != nil {
+		return err
 	}
 	for _, s := range sections {
 		if !s.Live && codec.ParseKind(s.Kind) != 0 && offered(g.cfg.Offer, s.Mid) {

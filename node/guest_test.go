@@ -326,7 +326,8 @@ func TestGuestEnds(t *testing.T) {
 			cfg  GuestConfig
 			want error
 		}{
-			"no description": {GuestConfig{Offer: "hello"}, nil},
+			"no description": {GuestConfig{Offer: "hello"}, ErrGuestDescription},
+			"no password":    {GuestConfig{Offer: strings.ReplaceAll(offer, "a=ice-pwd", "a=ice-nothing")}, ErrGuestDescription},
 			"nothing in it":  {GuestConfig{Offer: "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n"}, ErrGuestOffer},
 			"two videos":     {GuestConfig{Offer: strings.Replace(offer+offer[strings.Index(offer, "m=video"):], "a=mid:w01", "a=mid:w00", 1)}, ErrGuestOffer},
 			"no codec":       {GuestConfig{Offer: strings.NewReplacer("VP8/", "X1/", "VP9/", "X2/", "H264/", "X3/", "AV1/", "X4/").Replace(offer)}, ErrGuestOffer},

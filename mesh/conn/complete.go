@@ -68,7 +68,7 @@ func (c *Conn) awaitCandidates(ctx context.Context) error {
 	all := slices.Clone(t.all)
 	t.hostMu.Unlock()
 	if len(all) == 0 {
-		return errors.New("conn: no address of ours to be reached at")
+		return ErrNoAddress
 	}
 	sortCandidates(all, c.near)
 	c.local.Candidates, c.local.Complete = all, true

@@ -101,6 +101,8 @@ type Layer struct {
 var (
 	// ErrMalformed: the description cannot be read. 400
 	ErrMalformed = errors.New("malformed description")
+	// ErrName: a room or a stream cannot be called that. 400
+	ErrName = errors.New("bad name")
 	// ErrUnauthorized: no token, or one that does not count. 401
 	ErrUnauthorized = errors.New("unauthorized")
 	// ErrForbidden: the token is not for this. 403

@@ -28,6 +28,7 @@ var statuses = []struct {
 	status int
 }{
 	{ErrMalformed, http.StatusBadRequest},
+	{ErrName, http.StatusBadRequest},
 	{ErrUnauthorized, http.StatusUnauthorized},
 	{ErrForbidden, http.StatusForbidden},
 	{ErrNotFound, http.StatusNotFound},
