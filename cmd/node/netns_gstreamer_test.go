@@ -91,16 +91,14 @@ func TestNetnsGStreamer(t *testing.T) {
 	publisher, player := n.host("publisher", trouble{}), n.host("player", trouble{})
 	var info serve.Info
 	n.hub.spawn(weft, "serve", "--json", "--open", "--listen", hubAddress+":8443", "--udp", hubAddress+":7882").wait(&info)
-	for _, codec := range []string{"vp8", "h264"} {
+	for _, codec := range []string{"vp8", "vp9", "h264"} {
 		t.Run(codec, func(t *testing.T) {
 			pub := publisher.gstreamer("publish", info.WHIP+codec, codec)
 			pub.until("the publisher", func(l gstreamerLine) bool { return l.State == "connected" })
-			if codec == "vp8" { // the player offers VP8 alone
-				play := player.gstreamer("play", info.WHEP+codec+"?wait")
-				play.until("pictures", func(l gstreamerLine) bool { return l.Frames >= 60 })
-				_ = play.in.Close()
-				play.until("the end of the player", func(l gstreamerLine) bool { return l.Deleted == 200 })
-			}
+			play := player.gstreamer("play", info.WHEP+codec+"?wait", codec)
+			play.until("pictures", func(l gstreamerLine) bool { return l.Frames >= 60 })
+			_ = play.in.Close()
+			play.until("the end of the player", func(l gstreamerLine) bool { return l.Deleted == 200 })
 			_ = pub.in.Close()
 			pub.until("the end of the publisher", func(l gstreamerLine) bool { return l.Deleted == 200 })
 		})

@@ -1,7 +1,7 @@
 """A client of WHIP and WHEP made of GStreamer's webrtcbin.
 
     python3 gst.py publish URL [vp8|vp9|h264]     a test picture and a tone
-    python3 gst.py play URL                       decode what comes
+    python3 gst.py play URL [vp8|vp9|h264]        decode what comes
 
 Prints a JSON object a line: {"state": ...}, and when playing {"frames": n} with
 the number of decoded pictures so far. Ends with standard input, by DELETE.
@@ -30,6 +30,9 @@ VIDEO = {
              " ! video/x-h264,profile=baseline ! rtph264pay config-interval=-1 aggregate-mode=zero-latency", "H264", 102),
 }
 
+# Without it an offer means packetization mode 0, which few send (RFC 6184 section 8.1).
+H264 = ("", ",packetization-mode=(string)1,profile-level-id=(string)42e01f")
+
 
 def say(**what):
     print(json.dumps(what), flush=True)
@@ -55,9 +58,12 @@ class Client:
                 self.rtc.emit("get-transceiver", i).set_property(
                     "direction", GstWebRTC.WebRTCRTPTransceiverDirection.SENDONLY)
         else:
-            self.pipe = Gst.parse_launch("webrtcbin name=rtc bundle-policy=max-bundle")
-            self.rtc = self.pipe.get_by_name("rtc")
-            for c in (caps("audio", "OPUS", 111, 48000), caps("video", "VP8", 96, 90000)):
+            self.pipe = Gst.Pipeline.new()
+            self.rtc = Gst.ElementFactory.make("webrtcbin", "rtc")
+            self.rtc.set_property("bundle-policy", GstWebRTC.WebRTCBundlePolicy.MAX_BUNDLE)
+            self.pipe.add(self.rtc)
+            _, name, pt = VIDEO[codec]
+            for c in (caps("audio", "OPUS", 111, 48000), caps("video", name, pt, 90000) + H264[codec == "h264"]):
                 self.rtc.emit("add-transceiver", GstWebRTC.WebRTCRTPTransceiverDirection.RECVONLY, Gst.Caps.from_string(c))
             self.rtc.connect("pad-added", self.arrived)
         self.rtc.connect("on-negotiation-needed", self.negotiate)

@@ -117,9 +117,9 @@ window.client = {
     });
   },
 
-  /** The layers of the video, by the event. */
+  /** The layers of the video that come, by the event. */
   async layers() {
-    return Object.values(await this.event('layers'))[0]?.layers ?? [];
+    return Object.values(await this.event('layers'))[0]?.active ?? [];
   },
 
   /** Whether a layer is what is seen now, by the event and by what is decoded. */
