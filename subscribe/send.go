@@ -152,7 +152,7 @@ func (f *Forwarder) start(p *publish.Packet, now time.Time) (wantKey bool) {
 		return false
 	}
 	key, ok := f.in.layer.LastKeyframe()
-	if !ok {
+	if !ok || f.group == key && now.Sub(f.replayed) < replayInterval {
 		return f.video()
 	}
 	f.times.anchor(ts, now)
@@ -160,7 +160,7 @@ func (f *Forwarder) start(p *publish.Packet, now time.Time) (wantKey bool) {
 	f.phase, f.cursor, f.boundary = replaying, key, false
 	f.liveFrom = newest + 1 // moved on until the end of the replay
 	f.stats.Replays++
-	f.replayed = now
+	f.replayed, f.group = now, key
 	// What is kept shows a picture at once; when it is long, a fresh key picture
 	// is less to send. drip jumps to it.
 	return newest-key > longReplay
