@@ -40,7 +40,6 @@ func (p *Peer) remote(l *mesh.Link) *remote {
 		talk:     rate.NewLimiter(messageRate, messageBurst),
 		wishes:   map[channelKey]bool{},
 		wants:    map[string]Wish{},
-		limits:   map[string][]string{},
 		changed:  make(chan struct{}),
 		audience: audience{id: id},
 	}

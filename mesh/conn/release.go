@@ -113,7 +113,8 @@ func (in *ingest) outdated(now time.Time) (gone, theirs []uint32) {
 		_, declared := in.declared[e.ssrc]
 		switch {
 		case declared || in.senders[e.ssrc] != nil || in.streams[e.ssrc] != nil: // has a track again
-		case in.taps[e.ssrc].wasLate() || in.reports[e.ssrc].wasLate():
+		case e.ours && in.conn.wishes(e.ssrc), // sent on again with the same keys, its count must go on
+			in.taps[e.ssrc].wasLate() || in.reports[e.ssrc].wasLate():
 			in.ended = append(in.ended, ended{e.ssrc, e.ours, now})
 		default:
 			delete(in.taps, e.ssrc)

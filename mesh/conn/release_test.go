@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/pion/srtp/v3"
 
 	"github.com/weft-rtc/weft/interceptors/codec"
+	"github.com/weft-rtc/weft/mesh/sdp"
 )
 
 // pionHolds counts what pion keeps by SSRC. Nothing must come in meanwhile.
@@ -107,6 +109,28 @@ func TestDeadSSRC(t *testing.T) {
 	r.rtp(t, sinkHeader(11, 4), "anew", nil)
 	if len(again.got) != 1 {
 		t.Errorf("an SSRC declared again brought %d packets", len(again.got))
+	}
+}
+
+// An SSRC of ours that the other side does not take for the moment keeps its place
+// in the cipher: it would count from zero again, under the same keys.
+func TestWishedSSRCsStay(t *testing.T) {
+	r := newRig(t)
+	now := time.Now()
+	wish := sdp.Send{ID: "cam", Kind: codec.Video, SSRC: 21, RTXSSRC: 22, Layers: []sdp.Layer{{RID: "q", SSRC: 23, RTXSSRC: 24}}}
+	r.p.conn.SetSends([]sdp.Send{wish})
+	s := newSender(r.p.conn, sdp.Sending{ID: "cam", SSRC: 21, RTXSSRC: 22}, "")
+	r.in.openSender(s)
+	r.in.setLayers(s, sdp.Sending{ID: "cam", Layers: wish.Layers})
+	r.in.closeSender(s)
+	if gone, _ := r.in.outdated(now.Add(2 * releaseAfter)); len(gone) != 0 || len(r.in.ended) != 4 {
+		t.Errorf("released %v, %d wait", gone, len(r.in.ended))
+	}
+	r.p.conn.SetSends(nil)
+	gone, theirs := r.in.outdated(now.Add(4 * releaseAfter))
+	slices.Sort(gone)
+	if !slices.Equal(gone, []uint32{21, 22, 23, 24}) || len(theirs) != 0 || len(r.in.ended) != 0 {
+		t.Errorf("released %v, %d wait", gone, len(r.in.ended))
 	}
 }
 
