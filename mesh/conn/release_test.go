@@ -59,18 +59,18 @@ func TestReleasesSSRCs(t *testing.T) {
 		}
 		synctest.Wait()
 		for _, p := range []*peer{a, b} {
-			if n := p.conn.Stats().SSRCs; n > 5 {
+			if n := p.conn.Stats().SSRCs; n > 5+2*keptEnded {
 				t.Errorf("%s holds %d SSRCs", p.name, n)
 			}
 			for what, n := range pionHolds(t, p.conn) {
-				if n > 5 {
+				if n > 5+keptEnded {
 					t.Errorf("%s: %d %s", p.name, n, what)
 				}
 			}
 		}
-		// 151 ended; the last of them may have been late and wait once more.
-		if n := len(b.conn.transport.Load().in.dead); n < 149 || n > 151 {
-			t.Errorf("%d dead SSRCs, want some 150", n)
+		// 151 ended; the last of them are kept, or may have been late and wait once more.
+		if n := len(b.conn.transport.Load().in.dead); n < 149-keptEnded || n > 151-keptEnded {
+			t.Errorf("%d dead SSRCs, want some %d", n, 150-keptEnded)
 		}
 	})
 }
@@ -79,6 +79,7 @@ func TestReleasesSSRCs(t *testing.T) {
 // else, goes nowhere and counts as nobody's.
 func TestDeadSSRC(t *testing.T) {
 	r := newRig(t)
+	r.in.keep = 0
 	now := time.Now()
 	rec, s := r.open(video)
 	r.rtp(t, sinkHeader(11, 1), "m", nil)
@@ -131,6 +132,26 @@ func TestWishedSSRCsStay(t *testing.T) {
 	slices.Sort(gone)
 	if !slices.Equal(gone, []uint32{21, 22, 23, 24}) || len(theirs) != 0 || len(r.in.ended) != 0 {
 		t.Errorf("released %v, %d wait", gone, len(r.in.ended))
+	}
+}
+
+// A browser goes on with an SSRC that it has paused, however long that was, and
+// with the rollovers that it has counted.
+func TestLastSSRCsStay(t *testing.T) {
+	r := newRig(t)
+	now := time.Now()
+	for i := range uint32(keptEnded + 3) {
+		r.in.finish(100+i, false, now.Add(time.Duration(i)))
+	}
+	for round := range 3 {
+		gone, _ := r.in.outdated(now.Add(time.Duration(round+2) * releaseAfter))
+		want := []uint32{100, 101, 102}
+		if round > 0 {
+			want = nil
+		}
+		if !slices.Equal(gone, want) {
+			t.Errorf("round %d: released %v, want %v", round, gone, want)
+		}
 	}
 }
 
