@@ -82,8 +82,9 @@ func (w *world) close() {
 	}
 }
 
-// peer makes a Peer on a host of its own and joins it to the room.
-func (w *world) peer(cfg Config, noNACK bool) *Peer {
+// peer makes a Peer on a host of its own and joins it to the room; before that, who
+// wants all of its events has it.
+func (w *world) peer(cfg Config, noNACK bool, before ...func(*Peer)) *Peer {
 	w.t.Helper()
 	w.hosts++
 	host, err := vnet.NewNet(&vnet.NetConfig{StaticIPs: []string{fmt.Sprintf("10.0.1.%d", w.hosts)}})
@@ -105,6 +106,9 @@ func (w *world) peer(cfg Config, noNACK bool) *Peer {
 	p, err := New(cfg)
 	if err != nil {
 		w.t.Fatal(err)
+	}
+	for _, f := range before {
+		f(p)
 	}
 	if err := p.Join(context.Background(), "room"); err != nil {
 		w.t.Fatal(err)
