@@ -14,7 +14,6 @@ import (
 	"github.com/pion/rtcp"
 
 	"github.com/weft-rtc/weft/interceptors/codec"
-	"github.com/weft-rtc/weft/mesh"
 	"github.com/weft-rtc/weft/mesh/conn"
 	"github.com/weft-rtc/weft/mesh/sdp"
 	"github.com/weft-rtc/weft/mesh/signal"
@@ -25,9 +24,10 @@ import (
 // remote is another member of the room that is reached directly: its link, and
 // what goes over it. Its fields are guarded by the Peer's mu.
 type remote struct {
-	peer *Peer
-	link *mesh.Link
-	log  *slog.Logger
+	peer  *Peer
+	link  party
+	guest *Guest // nil: it came by a link
+	log   *slog.Logger
 
 	since time.Time // when the link was made
 	hub   bool      // says hub: true of itself
@@ -66,6 +66,10 @@ type subscription struct {
 // reconcile makes the subscriptions of r what the table and the rule say, and
 // tells the link. Peer.mu is held.
 func (r *remote) reconcile() {
+	if r.guest != nil {
+		r.guest.follow()
+		return
+	}
 	if !r.ready {
 		return
 	}
@@ -169,7 +173,7 @@ func (s *subscription) bind(sender *conn.Sender) {
 }
 
 func (s *subscription) choose() {
-	if s.sender == nil {
+	if s.sender == nil || s.track == nil {
 		return
 	}
 	i := slices.IndexFunc(s.sender.Payloads(), func(p sdp.Payload) bool { return p.Codec.Matches(s.track.Codec()) })
@@ -241,7 +245,7 @@ func (r *remote) rosterFor() roster {
 		}
 	}
 	for id, other := range r.peer.remotes {
-		if other == r || !other.ready {
+		if other == r || !other.ready || other.guest.unlisted() {
 			continue
 		}
 		rp := rosterPeer{

@@ -100,6 +100,9 @@ func trackStats(pub *publication, track *publish.Track, now time.Time) TrackStat
 
 // sent lists what of pubs goes to r; Peer.mu is held.
 func (r *remote) sent(pubs []*publication, now time.Time) (all []SentStats) {
+	if r.guest != nil {
+		return r.guest.sent(now)
+	}
 	for _, pub := range pubs {
 		for _, slot := range pub.slots {
 			sub := r.subs[pub.streamID+"/"+slot.name]

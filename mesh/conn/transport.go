@@ -41,7 +41,9 @@ type transport struct {
 	stopped    atomic.Bool   // being closed: nothing is reported any more
 
 	hostMu sync.Mutex
-	hosts  []string // candidates that an ICE restart does not change
+	hosts  []string      // candidates that an ICE restart does not change
+	all    []string      // with Options.Complete: those of this gathering
+	whole  chan struct{} // closed when there will be no others
 
 	end sync.Once
 }
@@ -62,7 +64,7 @@ func newTransport(c *Conn, answerer webrtc.DTLSRole) (*transport, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &transport{conn: c, sctpClosed: make(chan struct{})}
+	t := &transport{conn: c, sctpClosed: make(chan struct{}), whole: make(chan struct{})}
 	t.in = newIngest(c, t)
 	t.channels = newChannels(t)
 	settings.LoggerFactory = adoptingLogs{pionLogs{c.log}, t.adopt}
@@ -187,6 +189,9 @@ func (t *transport) addCandidate(c signal.Candidate) error {
 // gathered hands a local candidate out, with the user name fragment that pion
 // leaves empty: Peerix never uses one without (WIRE 7).
 func (t *transport) gathered(candidate *webrtc.ICECandidate) {
+	if t.conn.complete {
+		t.collect(candidate)
+	}
 	if candidate == nil || t.stopped.Load() {
 		return
 	}
