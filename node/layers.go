@@ -61,7 +61,7 @@ func (r *remote) layout(s *subscription) {
 	for _, l := range all {
 		s.send.Layers = append(s.send.Layers, l.send)
 	}
-	r.applyLimit(s)
+	s.applyLimit()
 }
 
 // layersFor returns the layers of a track that the remote peer gets, by their names
@@ -144,23 +144,19 @@ func (s *subscription) each(f func(*subscribe.Forwarder)) {
 
 // limit takes which layers of a stream the peer wants at all. Peer.mu is held.
 func (r *remote) limit(label string, rids []string) {
-	if _, ok := r.limits[label]; !ok && len(r.limits) >= maxWanted {
-		return
-	}
-	r.limits[label] = rids
 	for _, s := range r.subs {
 		if s.label == label {
-			r.applyLimit(s)
+			s.limit = rids
+			s.applyLimit()
 		}
 	}
 }
 
 // applyLimit pauses the layers that the peer does not want; one that it wants again
 // starts with a key picture.
-func (r *remote) applyLimit(s *subscription) {
-	rids, limited := r.limits[s.label]
+func (s *subscription) applyLimit() {
 	for _, l := range s.layers {
-		if limited && !slices.Contains(rids, l.send.RID) {
+		if s.limit != nil && !slices.Contains(s.limit, l.send.RID) {
 			l.forward.Pause()
 		} else {
 			l.forward.Resume()

@@ -1,13 +1,13 @@
 package node
 
 import (
-	"fmt"
-	"slices"
+	"log/slog"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/weft-rtc/weft/interceptors/codec"
+	"github.com/weft-rtc/weft/mesh/sdp"
 	"github.com/weft-rtc/weft/publish"
 )
 
@@ -240,15 +240,27 @@ func TestLayersComeAndGo(t *testing.T) {
 	})
 }
 
-// TestLimits: what a hub wants of layers is kept within bounds and for layers to come.
+// TestLimits: what a hub wants of layers is kept for layers to come, and not for
+// another stream that has the label later.
 func TestLimits(t *testing.T) {
-	r := &remote{limits: map[string][]string{}, hub: true}
-	for i := range 2 * maxWanted {
-		r.limit(fmt.Sprint(i), []string{"q"})
+	r := &remote{hub: true, log: slog.New(slog.DiscardHandler)}
+	first := newStudio("q", "f").track
+	s := &subscription{label: "cam", send: sdp.Send{ID: "1", Kind: codec.Video}, track: first}
+	r.subs = map[string]*subscription{"1": s}
+	r.limit("other", []string{"q"})
+	r.limit("cam", []string{"q"})
+	r.layout(s)
+	for _, l := range s.layers {
+		if want, _ := l.forward.Wanted(time.Now()); (want == nil) != (l.send.RID == "f") {
+			t.Errorf("layer %s: %v is sent", l.send.RID, want)
+		}
 	}
-	r.limit("0", []string{"f"})
-	if len(r.limits) != maxWanted || !slices.Equal(r.limits["0"], []string{"f"}) {
-		t.Errorf("%d limits, %v", len(r.limits), r.limits["0"])
+	next := &subscription{label: "cam", send: sdp.Send{ID: "2", Kind: codec.Video}, track: newStudio("q", "f").track}
+	r.layout(next)
+	for _, l := range next.layers {
+		if want, _ := l.forward.Wanted(time.Now()); want == nil {
+			t.Errorf("layer %s of another stream is paused", l.send.RID)
+		}
 	}
 	track := newStudio("", "0", "f").track
 	if got := r.layersFor(track); len(got) != 2 || got["0"] != track.Layer || got["f"] == nil {

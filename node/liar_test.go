@@ -58,6 +58,12 @@ func TestLiar(t *testing.T) {
 			t.Errorf("%d connections", n)
 		}
 
+		// On its old SSRC it has lied about numbers to SRTP too; it begins anew.
+		liar.Unpublish("cam")
+		evil.run(time.Second, 1)
+		if err := liar.Publish(publish.Stream{Label: "cam", Tracks: []*publish.Track{evil.track}}); err != nil {
+			t.Fatal(err)
+		}
 		first = evil.sent + 1
 		evil.run(5*time.Second, 1)
 		synctest.Wait()
@@ -94,7 +100,7 @@ func flood(s *conn.Sender) {
 		}
 		switch rng.IntN(20) {
 		case 0:
-			h.SequenceNumber += uint16(rng.IntN(5000)) // backwards, SRTP itself would take it for a replay
+			h.SequenceNumber += uint16(rng.IntN(5000)) // backwards, SRTP would take it for a replay
 		case 1:
 			h.Timestamp = rng.Uint32()
 		default:

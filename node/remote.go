@@ -43,8 +43,6 @@ type remote struct {
 
 	wants map[string]Wish // what the peer wants of streams, by wire label
 
-	limits map[string][]string // the layers alone that the peer wants, likewise
-
 	behind map[string]*rosterPeer // whom this hub says it stands for, by id
 	told   role                   // our role as the peer knows it; of the loop
 
@@ -62,6 +60,7 @@ type subscription struct {
 	muted   string       // reason, empty while the track flows
 	origin  string       // whose stream it is
 	held    bool         // the hub's policy keeps it back
+	limit   []string     // the layers alone that the peer wants, by RID; nil: it has not said
 }
 
 // reconcile makes the subscriptions of r what the table and the rule say, and

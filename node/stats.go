@@ -66,7 +66,8 @@ func (p *Peer) Stats() Stats {
 	defer p.mu.Unlock()
 	s := Stats{Streams: []TrackStats{}, Peers: []PeerStats{}}
 	in := map[string][]TrackStats{} // by the peer that they come from
-	for _, pub := range p.table.sorted() {
+	pubs := p.table.sorted()
+	for _, pub := range pubs {
 		for _, slot := range pub.slots {
 			t := trackStats(pub, slot.track, now)
 			if pub.origin == "" {
@@ -77,7 +78,7 @@ func (p *Peer) Stats() Stats {
 		}
 	}
 	for id, r := range p.remotes {
-		s.Peers = append(s.Peers, PeerStats{ID: id, Hub: r.hub, Conn: r.link.Conn().Stats(), In: in[id], Out: r.sent(now)})
+		s.Peers = append(s.Peers, PeerStats{ID: id, Hub: r.hub, Conn: r.link.Conn().Stats(), In: in[id], Out: r.sent(pubs, now)})
 	}
 	slices.SortFunc(s.Peers, func(a, b PeerStats) int { return cmp.Compare(a.ID, b.ID) })
 	return s
@@ -97,12 +98,12 @@ func trackStats(pub *publication, track *publish.Track, now time.Time) TrackStat
 	return t
 }
 
-// sent lists what goes to r; Peer.mu is held.
-func (r *remote) sent(now time.Time) (all []SentStats) {
+// sent lists what of pubs goes to r; Peer.mu is held.
+func (r *remote) sent(pubs []*publication, now time.Time) (all []SentStats) {
 	if r.guest != nil {
 		return r.guest.sent(now)
 	}
-	for _, pub := range r.peer.table.sorted() {
+	for _, pub := range pubs {
 		for _, slot := range pub.slots {
 			sub := r.subs[pub.streamID+"/"+slot.name]
 			if sub == nil {

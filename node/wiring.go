@@ -66,7 +66,6 @@ func (p *Peer) newRemote(l party) *remote {
 		talk:     rate.NewLimiter(messageRate, messageBurst),
 		wishes:   map[channelKey]bool{},
 		wants:    map[string]Wish{},
-		limits:   map[string][]string{},
 		changed:  make(chan struct{}),
 		audience: audience{id: id},
 	}

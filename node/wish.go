@@ -121,7 +121,6 @@ func (p *Peer) takeWishes(l *mesh.Link, wishes []streamWish, now time.Time) {
 func (p *Peer) unwish(origin string) {
 	for _, r := range p.remotes {
 		maps.DeleteFunc(r.wants, func(label string, _ Wish) bool { return strings.HasPrefix(label, origin+"/") })
-		maps.DeleteFunc(r.limits, func(label string, _ []string) bool { return strings.HasPrefix(label, origin+"/") })
 	}
 }
 

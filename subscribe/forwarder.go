@@ -94,6 +94,7 @@ type Forwarder struct {
 	dripping bool  // replaying: a goroutine is at it
 	liveFrom int64 // indexes below were replayed: their timestamps are stamped
 	replayed time.Time
+	group    int64 // what was replayed then, by its key picture
 
 	rtxSeq  uint16
 	resends budget

@@ -89,6 +89,8 @@ type Conn struct {
 
 	offers, offerBytes, sections atomic.Uint64 // made, length and sections of the last one
 
+	wished atomic.Pointer[map[uint32]struct{}] // SSRCs of the wishes; replaced, never changed
+
 	stop chan struct{} // closed by Close and fail: goroutines end
 
 	pion    sync.Mutex // guards pending, and orders descriptions given to pion
@@ -278,7 +280,28 @@ func (c *Conn) addCandidate(candidate signal.Candidate) error {
 
 // SetSends replaces the wishes: all local tracks that the other side should
 // get. Nothing changes before the next Offer; see Needed.
-func (c *Conn) SetSends(sends []sdp.Send) { c.session.SetSends(sends) }
+func (c *Conn) SetSends(sends []sdp.Send) {
+	wished := map[uint32]struct{}{}
+	for _, s := range sends {
+		wished[s.SSRC], wished[s.RTXSSRC] = struct{}{}, struct{}{}
+		for _, l := range s.Layers {
+			wished[l.SSRC], wished[l.RTXSSRC] = struct{}{}, struct{}{}
+		}
+	}
+	c.wished.Store(&wished)
+	c.session.SetSends(sends)
+}
+
+// wishes reports whether an SSRC of ours is that of a wish: the other side may
+// agree to it again at any time.
+func (c *Conn) wishes(ssrc uint32) bool {
+	wished := c.wished.Load()
+	if wished == nil {
+		return false
+	}
+	_, ok := (*wished)[ssrc]
+	return ok
+}
 
 // Needed reports whether an offer of ours would change something and may be
 // made now.
