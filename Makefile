@@ -90,7 +90,7 @@ page: need-node
 browser: need-go need-node tools
 	@echo "== browser, end to end"
 	@$(GO) test -tags browser -count=1 -timeout 10m -v -run '^TestBrowser' ./mesh/conn
-	@$(GO) test -tags browser -count=1 -timeout 10m -v -run '^TestBrowser' ./cmd/node
+	@$(GO) test -tags browser -count=1 -timeout 20m -v -run '^TestBrowser' ./cmd/node
 
 netns: need-go need-node tools need-netns
 	@echo "== loss between network namespaces, $(LOSSTIME)"
