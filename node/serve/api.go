@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/pion/webrtc/v4"
+
+	"github.com/weft-rtc/weft/node/serve/access"
 )
 
 // handler routes one request. Everything but the page is JSON or a stream.
@@ -86,6 +88,22 @@ func writeProblem(w http.ResponseWriter, status int, detail string) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(problem{http.StatusText(status), status, detail})
+}
+
+// refuse answers with an error of package access, or of the bus.
+func refuse(w http.ResponseWriter, err error) {
+	status := access.StatusOf(err)
+	var refusal *access.Error
+	switch {
+	case !errors.As(err, &refusal):
+		status = http.StatusServiceUnavailable
+	case status == http.StatusUnauthorized:
+		w.Header().Set("WWW-Authenticate", `Bearer realm="weft"`) // RFC 6750 section 3
+	}
+	if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
+		w.Header().Set("Retry-After", "5")
+	}
+	writeProblem(w, status, err.Error())
 }
 
 func writeJSON(w http.ResponseWriter, v any) {

@@ -57,10 +57,10 @@ func (m *media) Close() error { return m.api.Close() }
 
 // hubs returns the maker of hub peers, each with a driver of its own, as
 // newRooms wants it.
-func (m *media) hubs(newDriver func(*slog.Logger) (driver.Driver, error)) func(room string) (member, error) {
+func (m *media) hubs(newDriver func(room string, log *slog.Logger) (driver.Driver, error)) func(room string) (member, error) {
 	return func(room string) (member, error) {
 		log := m.log.With("room", room)
-		d, err := newDriver(log)
+		d, err := newDriver(room, log)
 		if err != nil {
 			return nil, err
 		}

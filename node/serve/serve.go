@@ -8,8 +8,8 @@
 // empty rooms (rooms.go). It is the only package that links nats-server; an
 // embedder who brings a bus uses node and does not pay for it.
 //
-// It has no accounts and, until tokens exist, no access control: it serves
-// loopback, or everybody with Config.Open.
+// Who may use it decides an access.Gate: by tokens, by a webhook, or, on loopback
+// and with Config.Open, not at all. It has no accounts of people.
 package serve
 
 import (
@@ -27,6 +27,8 @@ import (
 	"time"
 
 	"github.com/pion/webrtc/v4"
+
+	"github.com/weft-rtc/weft/node/serve/access"
 )
 
 // Defaults of Config.
@@ -58,6 +60,12 @@ type Config struct {
 	UDP string
 	// Open lets anybody who reaches a non-loopback address in.
 	Open bool
+	// Tokens are the keys by which tokens are checked; everybody then needs one,
+	// on loopback as well. Not to be given together with Open or AuthWebhook.
+	Tokens *access.Keys
+	// AuthWebhook is the address of an application that is asked who may do what,
+	// as access.Webhook does. Not to be given together with Open or Tokens.
+	AuthWebhook access.Secret
 	// TLSCert and TLSKey are PEM files, both or neither. Without them a
 	// non-loopback address gets a self-signed certificate; with them loopback
 	// speaks TLS as well.
@@ -119,6 +127,9 @@ type Server struct {
 	cert    *tls.Certificate // nil: plain HTTP
 	log     *slog.Logger
 	started atomic.Bool
+	gate    *access.Gate
+	admits  *access.Admissions
+	hook    *access.Webhook // nil without
 
 	// nil with a broker
 	bridge  *bridge
@@ -153,6 +164,9 @@ func New(cfg Config) (*Server, error) {
 	if err := s.validate(); err != nil {
 		return nil, err
 	}
+	if err := s.makeGate(); err != nil {
+		return nil, err
+	}
 	root, err := fs.Sub(web, "web")
 	if err != nil {
 		return nil, fmt.Errorf("serve: page: %w", err)
@@ -173,9 +187,13 @@ func New(cfg Config) (*Server, error) {
 func (s *Server) validate() error {
 	cfg := s.cfg
 	switch {
-	case !s.listen.loopback && !cfg.Open:
-		return fmt.Errorf("serve: --listen %s is reachable by others and there are no tokens yet to keep strangers out: "+
-			"add --open to let everybody in, or listen on loopback", cfg.Listen)
+	case cfg.Tokens != nil && !cfg.AuthWebhook.Empty():
+		return errors.New("serve: either tokens or --auth-webhook decide who is let in, not both")
+	case cfg.Open && s.guarded():
+		return errors.New("serve: --open lets everybody in, which tokens and --auth-webhook are there to prevent")
+	case !s.listen.loopback && !cfg.Open && !s.guarded():
+		return fmt.Errorf("serve: --listen %s is reachable by others and there are no tokens to keep strangers out: "+
+			"name a key with --token-key-file (weft token --new-key makes one), add --open to let everybody in, or listen on loopback", cfg.Listen)
 	case (cfg.TLSCert == "") != (cfg.TLSKey == ""):
 		return errors.New("serve: --tls-cert and --tls-key go together; one of them is missing")
 	case cfg.MQTT && !s.broker.embedded():
@@ -200,6 +218,25 @@ func (s *Server) validate() error {
 	return nil
 }
 
+// guarded reports whether somebody decides who is let in.
+func (s *Server) guarded() bool { return s.cfg.Tokens != nil || !s.cfg.AuthWebhook.Empty() }
+
+// makeGate makes what decides it.
+func (s *Server) makeGate() (err error) {
+	s.gate = access.NewOpenGate()
+	switch {
+	case s.cfg.Tokens != nil:
+		s.gate = access.NewTokenGate(s.cfg.Tokens)
+	case s.guarded():
+		if s.hook, err = access.NewWebhook(s.cfg.AuthWebhook.Reveal()); err != nil {
+			return fmt.Errorf("serve: --auth-webhook: %w", err)
+		}
+		s.gate = access.NewHookGate(s.hook)
+	}
+	s.admits, err = access.NewAdmissions(s.cfg.Tokens)
+	return err
+}
+
 // Run serves until ctx ends, then lets the hub say goodbye, closes what is open
 // and returns nil. It blocks; it returns an error when a port is in use or a
 // pinned room could not be entered. Call it once.
@@ -212,6 +249,9 @@ func (s *Server) Run(ctx context.Context) error {
 		return listenError("--listen", s.listen, err)
 	}
 	defer listener.Close()
+	if s.hook != nil {
+		defer s.hook.Close()
+	}
 	newDriver, info := s.broker.newDriver, s.info(listener.Addr())
 	if s.broker.embedded() {
 		bus, err := s.newBus()

@@ -386,12 +386,12 @@ func TestAPIOrigins(t *testing.T) {
 
 // Those who hold many connections do not crowd others out.
 func TestBridgeBoundsClients(t *testing.T) {
-	b, err := newBus(slog.New(slog.DiscardHandler))
+	b, err := newBus(slog.New(slog.DiscardHandler), newTenants(10, false))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer b.Close()
-	bridge := newBridge(b.InProcessConn, nil, &quota{total: 3, each: 2}, slog.New(slog.DiscardHandler))
+	bridge := newBridge(b.InProcessConn, openDoor(b), nil, &quota{total: 3, each: 2}, slog.New(slog.DiscardHandler))
 	defer bridge.Close()
 	from := make(chan string, 1)
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
