@@ -47,6 +47,7 @@ type remote struct {
 
 	behind map[string]*rosterPeer // whom this hub says it stands for, by id
 	told   role                   // our role as the peer knows it; of the loop
+	shown  shown
 
 	audience
 }
@@ -238,7 +239,7 @@ func (r *remote) rosterFor() roster {
 			continue
 		}
 		rp := rosterPeer{
-			ID: id, Metadata: other.link.Metadata(), Streams: streams[id],
+			ID: id, Metadata: other.metadata(), Streams: streams[id],
 			Speaking: slices.Contains(r.peer.speakers.speaking, id),
 		}
 		if rp.Streams == nil {

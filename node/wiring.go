@@ -33,7 +33,6 @@ func (p *Peer) remote(l *mesh.Link) *remote {
 		link:     l,
 		log:      p.log.With("peer", id),
 		since:    time.Now(),
-		hub:      isHub(l.Metadata()),
 		subs:     map[string]*subscription{},
 		in:       map[*conn.Receiver]*inbound{},
 		told:     p.role,
@@ -42,8 +41,9 @@ func (p *Peer) remote(l *mesh.Link) *remote {
 		wants:    map[string]Wish{},
 		limits:   map[string][]string{},
 		changed:  make(chan struct{}),
-		audience: audience{id: id},
+		audience: audience{id: id, rights: p.rights(id, l.Metadata())},
 	}
+	r.hub = r.saysHub()
 	p.remotes[id] = r
 	p.emit(ConnectionEvent{ID: id, Metadata: l.Metadata(), State: conn.StateNew})
 	for _, o := range p.channels {
@@ -124,7 +124,7 @@ func (w *wiring) LinkReady(l *mesh.Link) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	r := p.remote(l)
-	r.hub = isHub(l.Metadata())
+	r.hub = r.saysHub()
 	r.ready = true
 	p.keepToHub()
 	r.reconcile()
@@ -156,6 +156,10 @@ func (w *wiring) LinkTrack(l *mesh.Link, recv *conn.Receiver, label string) {
 	}
 	if err := checkLabel(pub.label); err != nil {
 		r.log.Warn("remote stream refused", "err", err)
+		return
+	}
+	if r.rights.NoPublish {
+		r.log.Warn("remote stream refused: the peer may not publish", "label", label)
 		return
 	}
 	in := &inbound{recv: recv, label: label}
@@ -290,6 +294,7 @@ func (p *Peer) takeRoster(l *mesh.Link, ro roster) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	r := p.remote(l)
+	ro.Hub = ro.Hub && !r.rights.NoHub
 	if ro.Hub != r.hub {
 		r.hub = ro.Hub
 		if r.hub {
@@ -353,7 +358,7 @@ func (p *Peer) relays(l *mesh.Link, now time.Time) (from string, to []*remote) {
 		return r.id, nil
 	}
 	for _, other := range p.remotes {
-		if other != r && other.ready && !other.hub && !other.direct[r.id] {
+		if other != r && other.ready && !other.hub && !other.rights.NoWatch && !other.direct[r.id] {
 			to = append(to, other)
 		}
 	}

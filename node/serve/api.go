@@ -38,7 +38,13 @@ func (s *Server) handler() http.Handler {
 	mux.HandleFunc("GET /api/v1/rooms", s.listRooms)
 	mux.HandleFunc("GET /api/v1/rooms/{room}", s.showRoom)
 	mux.HandleFunc("POST /api/v1/rooms/{room}", s.enterRoom)
+	mux.HandleFunc("POST /api/v1/rooms/{room}/admission", s.admit)
+	mux.HandleFunc("POST /api/v1/rooms/{room}/verify", s.verify)
+	mux.HandleFunc("GET /api/v1/refused", s.showRefused)
+	mux.HandleFunc("OPTIONS /api/v1/", preflight)
+	mux.HandleFunc("OPTIONS /config.json", preflight)
 	mux.HandleFunc("GET /api/v1/qr", serveQR)
+	mux.HandleFunc("POST /api/v1/qr", serveQR)
 
 	cross := http.NewCrossOriginProtection()
 	cross.AddInsecureBypassPattern(mercurePath) // it checks origins itself, as /nats does
@@ -128,6 +134,24 @@ func (s *Server) roomPage(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// preflight answers for pages of other origins; share has said which of them may.
+func preflight(w http.ResponseWriter, _ *http.Request) {
+	h := w.Header()
+	h.Set("Access-Control-Allow-Methods", "GET, POST")
+	h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type")
+	h.Set("Access-Control-Max-Age", mercurePreflightTime)
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// showRefused tells how many were turned away, by reason.
+func (s *Server) showRefused(w http.ResponseWriter, r *http.Request) {
+	if _, err := s.gate.Rooms(r.Context(), access.Query{Token: access.TokenOf(r), Address: r.RemoteAddr}); err != nil {
+		refuse(w, err)
+		return
+	}
+	writeJSON(w, s.gate.Refused.Snapshot())
+}
+
 // clientConfig is /config.json: how a page reaches signaling and ICE servers, in
 // the shape that Peerix Talk reads, and whether rooms have a hub. Driver is
 // empty and Signaling null where browsers cannot reach the broker.
@@ -136,6 +160,9 @@ type clientConfig struct {
 	Signaling  *signalingConfig   `json:"signaling"`
 	ICEServers []webrtc.ICEServer `json:"iceServers"`
 	Hub        bool               `json:"hub"`
+	// Access is "token" where a token is needed; ICE servers are then told only
+	// to who has one.
+	Access string `json:"access"`
 }
 
 type signalingConfig struct {
@@ -154,15 +181,31 @@ func (s *Server) config(w http.ResponseWriter, r *http.Request) {
 	if r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https" {
 		scheme = "wss"
 	}
-	servers := s.cfg.ICEServers
+	servers, as := s.cfg.ICEServers, "open"
+	if !s.gate.Open() {
+		as = "token"
+		if servers != nil && !s.known(r) {
+			servers = nil
+		}
+	}
 	if servers == nil {
 		servers = []webrtc.ICEServer{}
 	}
-	config := clientConfig{Signaling: s.signalingConfig(scheme + "://" + r.Host), ICEServers: servers, Hub: s.rooms != nil}
+	config := clientConfig{Signaling: s.signalingConfig(scheme + "://" + r.Host), ICEServers: servers, Hub: s.rooms != nil, Access: as}
 	if config.Signaling != nil {
 		config.Driver = config.Signaling.Driver
 	}
 	writeJSON(w, config)
+}
+
+// known reports whether a request has a token for ?room=, or for any room.
+func (s *Server) known(r *http.Request) bool {
+	q := access.Query{Action: access.List, Token: access.TokenOf(r), Address: r.RemoteAddr}
+	if room := r.URL.Query().Get("room"); room != "" {
+		q.Action, q.Room = access.Join, room
+	}
+	_, err := s.gate.Check(r.Context(), q)
+	return err == nil
 }
 
 // roomInfo describes one room of the API.
@@ -174,11 +217,19 @@ type roomInfo struct {
 }
 
 func (s *Server) listRooms(w http.ResponseWriter, r *http.Request) {
+	visible, err := s.gate.Rooms(r.Context(), access.Query{Token: access.TokenOf(r), Address: r.RemoteAddr})
+	if err != nil {
+		refuse(w, err)
+		return
+	}
 	out := struct {
 		Rooms []roomInfo `json:"rooms"`
 	}{[]roomInfo{}}
 	if s.rooms != nil {
 		for _, entry := range s.rooms.list() {
+			if !visible(entry.name) {
+				continue
+			}
 			out.Rooms = append(out.Rooms, entry.info())
 		}
 	}
@@ -186,7 +237,7 @@ func (s *Server) listRooms(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) showRoom(w http.ResponseWriter, r *http.Request) {
-	name, ok := roomName(w, r)
+	name, _, ok := s.allow(w, r, access.Join, "")
 	if !ok {
 		return
 	}
@@ -205,7 +256,7 @@ func (r *room) info() roomInfo {
 }
 
 func (s *Server) enterRoom(w http.ResponseWriter, r *http.Request) {
-	name, ok := roomName(w, r)
+	name, _, ok := s.allow(w, r, access.Join, "")
 	if !ok {
 		return
 	}
@@ -225,7 +276,16 @@ func (s *Server) enterRoom(w http.ResponseWriter, r *http.Request) {
 }
 
 func serveQR(w http.ResponseWriter, r *http.Request) {
-	svg, err := qrSVG(r.URL.Query().Get("text"))
+	text := r.URL.Query().Get("text")
+	if r.Method == http.MethodPost { // a link with a token does not belong into a query
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, qrMaxText+1))
+		if err != nil {
+			writeProblem(w, http.StatusRequestEntityTooLarge, "the text is too long")
+			return
+		}
+		text = string(body)
+	}
+	svg, err := qrSVG(text)
 	if err != nil {
 		writeProblem(w, http.StatusBadRequest, "?text= "+err.Error())
 		return

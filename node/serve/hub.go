@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -56,30 +57,58 @@ func (m *media) addresses() []string {
 func (m *media) Close() error { return m.api.Close() }
 
 // hubs returns the maker of hub peers, each with a driver of its own, as
-// newRooms wants it.
-func (m *media) hubs(newDriver func(room string, log *slog.Logger) (driver.Driver, error)) func(room string) (member, error) {
+// newRooms wants it. keeper makes the one who lets peers in, nil for none.
+func (m *media) hubs(newDriver func(room string, log *slog.Logger) (driver.Driver, error), keeper func(room string) *doorkeeper) func(room string) (member, error) {
 	return func(room string) (member, error) {
 		log := m.log.With("room", room)
 		d, err := newDriver(room, log)
 		if err != nil {
 			return nil, err
 		}
-		peer, err := node.New(node.Config{Driver: d, Conn: m.api, Hub: true, Logger: m.log})
+		k := keeper(room)
+		cfg := node.Config{Driver: d, Conn: m.api, Hub: true, Logger: m.log}
+		if k != nil {
+			k.guard(&cfg)
+		}
+		peer, err := node.New(cfg)
 		if err != nil {
 			return nil, errors.Join(err, d.Close())
 		}
-		return &hub{Peer: peer, driver: d}, nil
+		if k != nil {
+			k.peer, k.log = peer, log
+		}
+		return &hub{Peer: peer, driver: d, keeper: k}, nil
 	}
+}
+
+// keeper makes the doorkeeper of a room, nil where everybody is let in.
+func (s *Server) keeper(room string) *doorkeeper {
+	if s.gate.Open() {
+		return nil
+	}
+	return &doorkeeper{admits: s.admits, refused: &s.gate.Refused, room: room}
 }
 
 // hub is a node.Peer with a driver of its own.
 type hub struct {
 	*node.Peer
 	driver driver.Driver
+	keeper *doorkeeper // nil where everybody is let in
+}
+
+// Join enters the room and begins to let others in.
+func (h *hub) Join(ctx context.Context, room string) error {
+	if err := h.Peer.Join(ctx, room); err != nil || h.keeper == nil {
+		return err
+	}
+	return h.keeper.open()
 }
 
 // Close leaves the room, then closes the driver.
-func (h *hub) Close() error { return errors.Join(h.Peer.Close(), h.driver.Close()) }
+func (h *hub) Close() error {
+	h.keeper.close()
+	return errors.Join(h.Peer.Close(), h.driver.Close())
+}
 
 // Remotes lists the others of the room.
 func (h *hub) Remotes() []Remote {
@@ -88,7 +117,7 @@ func (h *hub) Remotes() []Remote {
 		if c.Via() != "" || c.State() == conn.StateClosed {
 			continue
 		}
-		r := Remote{ID: c.ID(), Metadata: c.Metadata(), State: c.State().String()}
+		r := Remote{ID: c.ID(), Metadata: node.PublicMetadata(c.Metadata()), State: c.State().String()}
 		for _, s := range c.Streams() {
 			r.Streams = append(r.Streams, s.Label)
 		}

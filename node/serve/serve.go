@@ -270,7 +270,7 @@ func (s *Server) Run(ctx context.Context) error {
 		}
 		defer media.Close()
 		info.UDP = media.addresses()
-		s.rooms = newRooms(s.cfg.MaxRooms, s.log, media.hubs(newDriver))
+		s.rooms = newRooms(s.cfg.MaxRooms, s.log, media.hubs(newDriver, s.keeper))
 		defer s.rooms.close()
 	}
 	return s.serve(ctx, listener, info)

@@ -54,13 +54,35 @@ func NewAdmissions(tokens *Keys) (*Admissions, error) {
 
 // Admit makes an admission of a peer to a room. It ends after AdmissionLife.
 func (a *Admissions) Admit(g Grant, room, peer string, now time.Time) (admission string, expires time.Time, err error) {
-	if room == "" || peer == "" {
-		return "", time.Time{}, errors.New("access: an admission needs a room and a peer")
+	if room == "" || peer == "" || !a.key.CanSign() {
+		return "", time.Time{}, errors.New("access: an admission needs a room, a peer and a key")
 	}
 	expires = now.Add(AdmissionLife)
 	c := Claims{Room: room, Publish: g.Publish, Watch: g.Watch, Hub: g.Hub, Name: g.Name, ID: g.ID, Expires: expires}
 	s, err := seal(a.key, typeAdmission, wire(c, peer))
 	return s.Reveal(), expires, err
+}
+
+// Key is the public key that admissions are checked by.
+func (a *Admissions) Key() ([]byte, error) {
+	public, err := a.key.Public()
+	if err != nil {
+		return nil, err
+	}
+	return public.MarshalFile()
+}
+
+// ReadAdmissions makes Admissions that only check, by what Key returned.
+func ReadAdmissions(key []byte) (*Admissions, error) {
+	list, err := ParseKeys(key)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := NewKeys(list...)
+	if err != nil {
+		return nil, err
+	}
+	return &Admissions{keys: keys}, nil
 }
 
 // Check reads the admission in a peer's metadata. It must be for this room and
@@ -73,7 +95,16 @@ func (a *Admissions) Check(room, peer string, metadata []byte, now time.Time) (G
 	if len(metadata) > 0 && json.Unmarshal(metadata, &m) != nil {
 		return Grant{}, refuse(ReasonMalformed, "the metadata hold no admission that can be read")
 	}
-	w, err := a.keys.unseal(m.Admission, typeAdmission)
+	g, err := a.Read(room, peer, m.Admission, now)
+	if err == nil && m.Hub == true && !g.Hub {
+		return Grant{}, refuse(ReasonRole, "the admission is not that of a hub")
+	}
+	return g, err
+}
+
+// Read reads an admission, which must be for this room and this peer.
+func (a *Admissions) Read(room, peer, admission string, now time.Time) (Grant, error) {
+	w, err := a.keys.unseal(admission, typeAdmission)
 	if err != nil {
 		return Grant{}, err
 	}
@@ -85,8 +116,6 @@ func (a *Admissions) Check(room, peer string, metadata []byte, now time.Time) (G
 		return Grant{}, refuse(ReasonPeer, "the admission was given to another peer")
 	case c.Room != room:
 		return Grant{}, refuse(ReasonRoom, "the admission is for another room")
-	case m.Hub == true && !c.Hub:
-		return Grant{}, refuse(ReasonRole, "the admission is not that of a hub")
 	}
 	return Grant{Publish: c.Publish, Watch: c.Watch, Hub: c.Hub, Name: c.Name, ID: c.ID}, nil
 }

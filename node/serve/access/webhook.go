@@ -61,7 +61,7 @@ func NewWebhook(address string) (*Webhook, error) {
 		client: &http.Client{
 			Timeout:       hookTimeout,
 			Transport:     &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: hookAtOnce, IdleConnTimeout: time.Minute, MaxResponseHeaderBytes: hookAnswer},
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+			CheckRedirect: noRedirect,
 		},
 		now:     time.Now,
 		slots:   make(chan struct{}, hookAtOnce),
