@@ -8,23 +8,27 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/weft-rtc/weft/node/serve"
+	"github.com/weft-rtc/weft/node/serve/access"
 )
 
 // serveCommand is weft serve; the root command is a second one of it.
 func (a *app) serveCommand(use string) *cobra.Command {
 	var cfg serve.Config
+	var guard guardOptions
 	cmd := &cobra.Command{
 		Use:  use,
 		Args: noArguments,
 		Long: `Serves rooms on one HTTP port: the page at / and /r/ROOM, signaling at /nats,
 an API at /api/v1, and a hub that enters a room when its page is opened.
 Prints one line with "ready":true and the URLs when it is up.`,
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.serve(cmd, cfg) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.serve(cmd, cfg, guard) },
 	}
 	f := cmd.Flags()
-	f.StringVar(&cfg.Listen, "listen", serve.DefaultListen, "HTTP address host:port; other than loopback needs --open and speaks TLS")
+	f.StringVar(&cfg.Listen, "listen", serve.DefaultListen, "HTTP address host:port; other than loopback needs tokens or --open and speaks TLS")
 	f.StringVar(&cfg.UDP, "udp", "", "media address host:port (default port 7882, on loopback if --listen is)")
 	f.BoolVar(&cfg.Open, "open", false, "let everybody in who reaches the address")
+	f.StringArrayVar(&guard.keyFiles, "token-key-file", nil, "file with a key that tokens are signed by, as of weft token --new-key; everybody then needs a token; repeatable (also: "+tokenKeyEnv+" holds a key)")
+	f.StringVar(&guard.webhook, "auth-webhook", "", "http(s) URL of an application that is asked who may do what, in place of tokens")
 	f.StringVar(&cfg.TLSCert, "tls-cert", "", "PEM file with the certificate (default: self-signed)")
 	f.StringVar(&cfg.TLSKey, "tls-key", "", "PEM file with its key")
 	f.StringArrayVar(&cfg.Rooms, "room", nil, "room that the hub enters at start and never leaves; repeatable")
@@ -51,11 +55,21 @@ func noArguments(cmd *cobra.Command, args []string) error {
 	}
 }
 
-func (a *app) serve(cmd *cobra.Command, cfg serve.Config) error {
+// guardOptions say who decides who is let in.
+type guardOptions struct {
+	keyFiles []string
+	webhook  string
+}
+
+func (a *app) serve(cmd *cobra.Command, cfg serve.Config, guard guardOptions) error {
 	log, err := a.logger()
 	if err != nil {
 		return err
 	}
+	if cfg.Tokens, err = a.serverKeys(guard.keyFiles); err != nil {
+		return err
+	}
+	cfg.AuthWebhook = access.NewSecret(guard.webhook)
 	cfg.Logger = log
 	cfg.Ready = a.announce
 	srv, err := serve.New(cfg)
