@@ -63,6 +63,12 @@ type Config struct {
 	// Rights says what a peer that Verify has let in may do; nil allows
 	// everything. It is called like Verify, once for each connection.
 	Rights RightsFunc
+	// MaxTracks bounds the tracks that are taken of one remote peer that is no
+	// hub; 0 is any number.
+	MaxTracks int
+	// MaxBitrate bounds each track that a peer sends, with all its layers, in bits
+	// a second; what is above is dropped and counted. 0 is no bound.
+	MaxBitrate int64
 	// Conn makes the connections; it is not closed by the Peer. Nil means one of
 	// the Peer's own, made by Join from ICEServers and RelayOnly.
 	Conn *conn.API
@@ -96,6 +102,9 @@ func (c Config) validate() error {
 	}
 	if c.TopAudio < 0 {
 		return fmt.Errorf("Config.TopAudio is %d", c.TopAudio)
+	}
+	if c.MaxTracks < 0 || c.MaxBitrate < 0 {
+		return fmt.Errorf("Config.MaxTracks is %d, Config.MaxBitrate %d", c.MaxTracks, c.MaxBitrate)
 	}
 	turn := false
 	for i, server := range c.ICEServers {

@@ -28,6 +28,7 @@ type inbound struct {
 	since time.Time // of the current codec
 	owed  bool      // began has to be called again
 	count int       // tracks made so far
+	meter meter
 
 	demand demand // of the Peer's loop
 	loud   loudness
@@ -49,7 +50,7 @@ func (in *inbound) name() string { return in.recv.Kind().String() + "-" + in.rec
 
 // ReceiveRTP takes one packet in.
 func (in *inbound) ReceiveRTP(p *conn.Incoming) {
-	if in.done.Load() {
+	if in.done.Load() || !in.meter.pass(len(p.Payload), p.Arrival) {
 		return
 	}
 	t := in.track.Load()

@@ -49,6 +49,9 @@ type remote struct {
 	told   role                   // our role as the peer knows it; of the loop
 	shown  shown
 
+	refused uint64 // tracks that were not taken
+	dropped uint64 // packets of tracks that have ended, above the bitrate
+
 	audience
 }
 

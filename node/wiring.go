@@ -159,10 +159,17 @@ func (w *wiring) LinkTrack(l *mesh.Link, recv *conn.Receiver, label string) {
 		return
 	}
 	if r.rights.NoPublish {
+		r.refused++
 		r.log.Warn("remote stream refused: the peer may not publish", "label", label)
 		return
 	}
-	in := &inbound{recv: recv, label: label}
+	if p.cfg.MaxTracks > 0 && !r.hub && len(r.in) >= p.cfg.MaxTracks {
+		if r.refused++; r.refused == 1 {
+			p.emit(fmt.Errorf("peer %s: %w (%d)", r.id, ErrTracks, p.cfg.MaxTracks))
+		}
+		return
+	}
+	in := &inbound{recv: recv, label: label, meter: meter{rate: p.cfg.MaxBitrate}}
 	in.began = func(t *publish.Track) bool {
 		select {
 		case p.begun <- func() { p.begin(r, in, pub, t) }:
@@ -217,6 +224,7 @@ func (w *wiring) LinkTrackEnded(l *mesh.Link, recv *conn.Receiver) {
 		return
 	}
 	delete(r.in, recv)
+	r.dropped += in.meter.dropped.Load()
 	in.close()
 	for _, pub := range p.table.from(r.id) {
 		i := pub.find(in.name())

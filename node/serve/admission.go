@@ -100,6 +100,10 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request) {
 		refuse(w, s.gate.Refused.Count(&access.Error{Reason: access.ReasonAction, Detail: "a room without a hub is for tokens that allow both to publish and to watch"}))
 		return
 	}
+	if s.full(room) {
+		refuse(w, s.gate.Refused.Count(errRoomFull))
+		return
+	}
 	text, expires, err := s.admits.Admit(g, room, q.Peer, time.Now())
 	if err == nil {
 		answer.Key, err = s.admits.Key()
@@ -110,6 +114,15 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request) {
 	}
 	answer.Admission, answer.Expires = text, &expires
 	writeJSON(w, answer)
+}
+
+// full reports whether the hub's room has as many peers as it takes.
+func (s *Server) full(room string) bool {
+	if s.rooms == nil {
+		return false
+	}
+	entry := s.rooms.get(room)
+	return entry != nil && len(entry.hub.Remotes()) >= s.cfg.MaxPeers
 }
 
 // verify says what another peer's admission is worth: POST
@@ -136,35 +149,54 @@ func (s *Server) verify(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, admission{Publish: g.Publish, Watch: g.Watch, Hub: g.Hub})
 }
 
-// doorkeeper lets peers into a hub's room by their admissions, and gives the hub
-// one, by which others know it. The hub connects to nobody before it has it.
+// doorkeeper lets peers into a hub's room, as many as there may be. Where tokens
+// are needed it lets them in by their admissions, and gives the hub one, by which
+// others know it; the hub connects to nobody before it has it.
 type doorkeeper struct {
-	admits  *access.Admissions
+	admits  *access.Admissions // nil where everybody is let in
 	refused *access.Counters
 	room    string
 	peer    *node.Peer
 	ready   atomic.Bool
-	log     *slog.Logger
-	end     context.CancelFunc // of the renewals, nil before
-	run     sync.WaitGroup
-}
 
-// guard puts a doorkeeper into the configuration of a hub.
-func (d *doorkeeper) guard(cfg *node.Config) {
-	cfg.Verify, cfg.Rights = d.verify, d.rights
+	maxPeers, maxTracks int
+	maxBitrate          int64
+	log                 *slog.Logger
+	end                 context.CancelFunc // of the renewals, nil before
+	run                 sync.WaitGroup
 }
 
 // verify implements node.VerifyFunc.
 func (d *doorkeeper) verify(id string, metadata json.RawMessage) bool {
-	if !d.ready.Load() {
-		return false
-	}
-	_, err := d.admits.Check(d.room, id, metadata, time.Now())
+	err := d.check(id, metadata)
 	if d.refused.Count(err) != nil {
 		d.log.Debug("peer refused", "peer", id, "error", err)
 	}
 	return err == nil
 }
+
+func (d *doorkeeper) check(id string, metadata json.RawMessage) error {
+	if d.admits != nil {
+		if !d.ready.Load() {
+			return errNotReady
+		}
+		if _, err := d.admits.Check(d.room, id, metadata, time.Now()); err != nil {
+			return err
+		}
+	}
+	if d.full() {
+		return errRoomFull
+	}
+	return nil
+}
+
+// full reports whether the hub has as many peers as it takes.
+func (d *doorkeeper) full() bool { return d.peer != nil && len(d.peer.Connections()) >= d.maxPeers }
+
+var (
+	errNotReady = errors.New("serve: the hub has no admission yet")
+	errRoomFull = &access.Error{Reason: access.ReasonFull, Detail: "there are as many in this room as it takes (--max-peers)"}
+)
 
 // rights implements node.RightsFunc.
 func (d *doorkeeper) rights(id string, metadata json.RawMessage) node.Rights {
@@ -214,7 +246,7 @@ func (d *doorkeeper) renew() error {
 
 // close ends the renewals.
 func (d *doorkeeper) close() {
-	if d != nil && d.end != nil {
+	if d.end != nil {
 		d.end()
 		d.run.Wait()
 	}

@@ -28,12 +28,20 @@ type gated struct {
 func newGated(t *testing.T) *gated {
 	t.Helper()
 	k := newTokens(t)
+	return &gated{k, start(t, Config{Tokens: k.keys, Rooms: []string{"demo"}}), newForger(t, k)}
+}
+
+// newForger makes admissions by the key that the server has.
+func newForger(t *testing.T, k *tokens) *access.Admissions {
+	t.Helper()
 	forger, err := access.NewAdmissions(k.keys)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &gated{k, start(t, Config{Tokens: k.keys, Rooms: []string{"demo"}}), forger}
+	return forger
 }
+
+var claimsBoth = access.Claims{Publish: true, Watch: true}
 
 // caller is a peer that comes with a token.
 type caller struct {
@@ -180,9 +188,8 @@ func (g *gated) hub() string {
 // neither does the hub set anything up for it.
 func TestHubWantsAdmission(t *testing.T) {
 	g := newGated(t)
-	both := access.Claims{Publish: true, Watch: true}
 	hub := g.hub()
-	ada := g.call(both).admit()
+	ada := g.call(claimsBoth).admit()
 	g.until("ada is connected", func() bool { return connected(ada, hub) })
 
 	for _, c := range []struct {
@@ -198,7 +205,7 @@ func TestHubWantsAdmission(t *testing.T) {
 		{"a client's, as a hub", "role", true, func(eve *caller) string { return g.forge("demo", eve.ID(), 0) }},
 	} {
 		before := g.refused()[c.reason]
-		eve := g.call(both)
+		eve := g.call(claimsBoth)
 		if err := eve.SetHub(c.hub); err != nil {
 			t.Fatal(err)
 		}
@@ -227,7 +234,7 @@ func (g *gated) forge(room, peer string, age time.Duration) string {
 func TestInvokesAreWorthless(t *testing.T) {
 	g := newGated(t)
 	hub := g.hub()
-	ada := g.call(access.Claims{Publish: true, Watch: true}).admit()
+	ada := g.call(claimsBoth).admit()
 	g.until("ada is connected", func() bool { return connected(ada, hub) })
 
 	// eve need not connect: to be announced is enough.
@@ -295,8 +302,8 @@ func TestRightsOfTokens(t *testing.T) {
 	}
 	watch("publisher", clip(g.call(access.Claims{Publish: true}), "from the publisher"))
 	watch("watcher", clip(g.call(access.Claims{Watch: true}), "from the watcher"))
-	watch("member", clip(g.call(access.Claims{Publish: true, Watch: true}), "from the member"))
-	watch("late member", g.call(access.Claims{Publish: true, Watch: true}))
+	watch("member", clip(g.call(claimsBoth), "from the member"))
+	watch("late member", g.call(claimsBoth))
 	// What may be seen is seen after what may not would have been.
 	g.until("who may sees what may be seen", func() bool {
 		mu.Lock()

@@ -73,6 +73,10 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		h := w.Header()
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer")
+		if !s.rates.allow(clientOf(r.RemoteAddr), time.Now()) {
+			refuse(w, s.gate.Refused.Count(&access.Error{Reason: access.ReasonRate, Detail: "too many requests from one address"}))
+			return
+		}
 		if !s.hostAllowed(r.Host) {
 			writeProblem(w, http.StatusForbidden,
 				fmt.Sprintf("this server does not answer to the name %q; name it with --allow-origin", r.Host))
@@ -262,6 +266,10 @@ func (s *Server) enterRoom(w http.ResponseWriter, r *http.Request) {
 	}
 	if s.rooms == nil {
 		writeJSON(w, roomInfo{Room: name})
+		return
+	}
+	if s.full(name) {
+		refuse(w, s.gate.Refused.Count(errRoomFull))
 		return
 	}
 	id, err := s.rooms.enter(r.Context(), name, false, time.Now())

@@ -13,6 +13,7 @@
 package serve
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -22,6 +23,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,6 +38,13 @@ const (
 	DefaultListen   = "127.0.0.1:8080"
 	DefaultUDPPort  = 7882
 	DefaultMaxRooms = 1000
+	DefaultMaxPeers = 500
+	// DefaultMaxTracks is a camera and a screen with sound, and as much again
+	// seven times.
+	DefaultMaxTracks  = 32
+	DefaultMaxBitrate = 50_000_000
+	// DefaultRequests lets a page and all its files in some ten times a second.
+	DefaultRequests = 300
 )
 
 const (
@@ -74,8 +83,27 @@ type Config struct {
 	Rooms []string
 	// NoHub serves signaling and page only: rooms are then meshes.
 	NoHub bool
-	// MaxRooms bounds the rooms that the hub is in, default DefaultMaxRooms.
+	// MaxRooms bounds the rooms that the hub is in, and those that are kept apart
+	// on the embedded signaling; default DefaultMaxRooms.
 	MaxRooms int
+	// MaxPeers bounds the peers that the hub is connected to in one room, default
+	// DefaultMaxPeers.
+	MaxPeers int
+	// MaxTracks bounds the tracks that the hub takes of one peer, default
+	// DefaultMaxTracks.
+	MaxTracks int
+	// MaxBitrate bounds each of them, all its layers together, in bits a second;
+	// what is more is dropped. Default DefaultMaxBitrate.
+	MaxBitrate int64
+	// MaxRequests bounds the HTTP requests of one address a second, and at once.
+	// Loopback, where a proxy may be, is not counted. Default DefaultRequests.
+	MaxRequests int
+	// ICETCP is the address of ICE-TCP, host:port, for those whom no UDP reaches;
+	// empty for none.
+	ICETCP string
+	// PublicIPs are addresses by which this machine is reached without having
+	// them: behind a NAT that maps them one to one.
+	PublicIPs []string
 	// Signal is the URL of a broker that is used in place of the embedded bus, as
 	// package mesh/driver/dial takes it; default SignalEmbedded. The routes of
 	// signaling are then not served. Pages can reach it only if it is NATS over
@@ -111,6 +139,7 @@ type Info struct {
 	Signal string   `json:"signal"`          // for weft publish --signal: NATS over WebSocket, or the broker without user and query
 	MQTT   string   `json:"mqtt,omitempty"`  // MQTT over WebSocket
 	UDP    []string `json:"udp,omitempty"`   // media addresses of the hub
+	TCP    []string `json:"tcp,omitempty"`   // the same by ICE-TCP
 	Hub    bool     `json:"hub"`             // whether rooms get a hub
 	Rooms  []string `json:"rooms,omitempty"` // entered at start
 	// CertSHA256 is the fingerprint of the certificate in hexadecimal digits.
@@ -122,6 +151,9 @@ type Server struct {
 	cfg     Config
 	listen  address
 	udp     address
+	tcp     address // of ICE-TCP
+	public  []netip.Addr
+	rates   *rates
 	broker  broker
 	page    *page
 	cert    *tls.Certificate // nil: plain HTTP
@@ -147,16 +179,33 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Listen == "" {
 		cfg.Listen = DefaultListen
 	}
-	if cfg.MaxRooms == 0 {
-		cfg.MaxRooms = DefaultMaxRooms
-	}
-	s := &Server{cfg: cfg, log: cfg.Logger}
+	cfg.MaxRooms = cmp.Or(cfg.MaxRooms, DefaultMaxRooms)
+	cfg.MaxPeers = cmp.Or(cfg.MaxPeers, DefaultMaxPeers)
+	cfg.MaxTracks = cmp.Or(cfg.MaxTracks, DefaultMaxTracks)
+	cfg.MaxBitrate = cmp.Or(cfg.MaxBitrate, DefaultMaxBitrate)
+	cfg.MaxRequests = cmp.Or(cfg.MaxRequests, DefaultRequests)
+	s := &Server{cfg: cfg, log: cfg.Logger, rates: newRates(cfg.MaxRequests)}
 	var err error
 	if s.listen, err = parseAddress("--listen", cfg.Listen); err != nil {
 		return nil, err
 	}
 	if s.udp, err = mediaAddress(cfg.UDP, s.listen); err != nil {
 		return nil, err
+	}
+	if cfg.ICETCP != "" {
+		if s.tcp, err = parseAddress("--ice-tcp", cfg.ICETCP); err != nil {
+			return nil, err
+		}
+		if _, err := s.tcp.addrPort(); err != nil {
+			return nil, fmt.Errorf("serve: --ice-tcp %q: want an IP address and a port, for example 127.0.0.1:7881 or :7881", cfg.ICETCP)
+		}
+	}
+	for _, text := range cfg.PublicIPs {
+		ip, err := netip.ParseAddr(text)
+		if err != nil || ip.IsUnspecified() || ip.Zone() != "" {
+			return nil, fmt.Errorf("serve: --public-ip %q is no IP address", text)
+		}
+		s.public = append(s.public, ip.Unmap())
 	}
 	if s.broker, err = parseBroker(cfg.Signal, cfg.SignalPrefix); err != nil {
 		return nil, err
@@ -200,6 +249,8 @@ func (s *Server) validate() error {
 		return errors.New("serve: --mqtt is a way into the embedded signaling, which --signal replaces")
 	case cfg.MaxRooms < 0:
 		return fmt.Errorf("serve: --max-rooms %d is below 1", cfg.MaxRooms)
+	case cfg.MaxPeers < 0, cfg.MaxTracks < 0, cfg.MaxBitrate < 0, cfg.MaxRequests < 0:
+		return errors.New("serve: --max-peers, --max-tracks, --max-bitrate and --max-requests are above 0")
 	case cfg.NoHub && len(cfg.Rooms) > 0:
 		return errors.New("serve: --room needs the hub that --no-hub switches off")
 	case len(cfg.Rooms) > cfg.MaxRooms:
@@ -264,12 +315,12 @@ func (s *Server) Run(ctx context.Context) error {
 		defer s.closeBus()
 	}
 	if !s.cfg.NoHub {
-		media, err := newMedia(s.udp, s.cfg.ICEServers, s.log)
+		media, err := newMedia(s)
 		if err != nil {
 			return err
 		}
 		defer media.Close()
-		info.UDP = media.addresses()
+		info.UDP, info.TCP = media.addresses(), media.tcpAddresses()
 		s.rooms = newRooms(s.cfg.MaxRooms, s.log, media.hubs(newDriver, s.keeper))
 		defer s.rooms.close()
 	}

@@ -87,7 +87,8 @@ export class Call {
   async start() {
     if (this.media.stream.getTracks().length) this.#publishCamera();
     await this.peer.join({ room: this.room, metadata: { name: this.name } });
-    this.#render();
+    if (this.guard) await this.#admit(this.guard).catch(() => {}); // not only before announcing: signaling may be refused too
+    if (!this.#abort.signal.aborted) this.#render();
   }
 
   /** Has the server's hub, if it has one, enter the room. @returns {Promise<string | null>} the hub's id */
