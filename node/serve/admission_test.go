@@ -5,10 +5,13 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go"
 
 	"github.com/weft-rtc/weft/mesh/conn"
 	natsdriver "github.com/weft-rtc/weft/mesh/driver/nats"
@@ -391,4 +394,50 @@ func send(t *testing.T, method, url, token, body string) (int, http.Header, stri
 
 func publishStream(label string, src source.Source) publish.Stream {
 	return publish.Stream{Label: label, Tracks: src.Tracks()}
+}
+
+// An application that is asked in place of tokens decides about the API and about
+// signaling.
+func TestWebhookDecides(t *testing.T) {
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var q struct{ Action, Room, Token string }
+		_ = json.NewDecoder(r.Body).Decode(&q)
+		_ = json.NewEncoder(w).Encode(map[string]any{"allow": q.Token == "session of ada" && q.Room != "other", "name": "ada"})
+	}))
+	defer app.Close()
+	info := start(t, Config{AuthWebhook: access.NewSecret(app.URL)})
+	for _, c := range []struct {
+		room, token string
+		status      int
+	}{{"demo", "session of ada", 200}, {"demo", "session of eve", 403}, {"demo", "", 403}, {"other", "session of ada", 403}} {
+		if status, _, body := send(t, "POST", info.URL+"api/v1/rooms/"+c.room, c.token, ""); status != c.status {
+			t.Errorf("%q in %s: %d %s", c.token, c.room, status, body)
+		}
+		nc, err := nats.Connect(info.Signal+"?room="+c.room, nats.Token(c.token), nats.NoReconnect())
+		if (err == nil) != (c.status == 200) {
+			t.Errorf("%q in %s: signaling: %v", c.token, c.room, err)
+		}
+		if err == nil {
+			nc.Close()
+		}
+	}
+	app.Close()
+	if status, _, body := send(t, "GET", info.URL+"api/v1/rooms/demo", "session of bob", ""); status != http.StatusServiceUnavailable {
+		t.Errorf("without the application: %d %s", status, body)
+	}
+}
+
+// ICE-TCP and public addresses are told when the server is ready.
+func TestMediaAddresses(t *testing.T) {
+	info := start(t, Config{ICETCP: "127.0.0.1:0", PublicIPs: []string{"203.0.113.7"}})
+	if len(info.TCP) != 1 || !strings.HasPrefix(info.TCP[0], "127.0.0.1:") {
+		t.Errorf("%+v", info)
+	}
+	six, err := parseAddress("--listen", "[::1]:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, err := mediaAddress("", six); err != nil || a.String() != "[::1]:7882" {
+		t.Errorf("media of ::1 is at %s, %v", a, err)
+	}
 }

@@ -1,6 +1,7 @@
 package access
 
 import (
+	"fmt"
 	"net/http/httptest"
 	"testing"
 	"time"
@@ -74,5 +75,56 @@ func TestTokenOf(t *testing.T) {
 		if got := TokenOf(r).Reveal(); got != c.want {
 			t.Errorf("%q %q: %q, want %q", c.header, c.query, got, c.want)
 		}
+	}
+}
+
+// Who has admissions of others in hand connects to the hub alone, and where there
+// is none to those who may do everything.
+func TestPassVerify(t *testing.T) {
+	a, err := NewAdmissions(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := a.Key()
+	if err != nil {
+		t.Fatal(err)
+	}
+	check, err := ReadAdmissions(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := check.Admit(Grant{Watch: true}, "demo", "p", now); err == nil {
+		t.Error("a public key admits")
+	}
+	metadata := func(g Grant, hub bool) []byte {
+		s, _, err := a.Admit(g, "demo", "p", now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Appendf(nil, `{"admission":%q,"hub":%v}`, s, hub)
+	}
+	both, hub := Grant{Publish: true, Watch: true}, Grant{Publish: true, Watch: true, Hub: true}
+	for _, c := range []struct {
+		name     string
+		hub      string
+		metadata []byte
+		want     bool
+	}{
+		{"the hub", "p", metadata(hub, true), true},
+		{"another hub", "h", metadata(hub, true), true},
+		{"a false hub", "h", metadata(both, true), false},
+		{"a false hub in a mesh", "", metadata(both, true), false},
+		{"a peer beside a hub", "h", metadata(both, false), false},
+		{"a peer in a mesh", "", metadata(both, false), true},
+		{"a watcher in a mesh", "", metadata(Grant{Watch: true}, false), false},
+		{"nobody", "", nil, false},
+	} {
+		p := Pass{Hub: c.hub, Check: check}
+		if got := p.Verify("demo", "p", c.metadata, now); got != c.want {
+			t.Errorf("%s: %v", c.name, got)
+		}
+	}
+	if !(Pass{}).Verify("demo", "p", nil, now) {
+		t.Error("where everybody is let in")
 	}
 }
