@@ -331,7 +331,6 @@ func TestGuestEnds(t *testing.T) {
 			"nothing in it":  {GuestConfig{Offer: "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n"}, ErrGuestOffer},
 			"two videos":     {GuestConfig{Offer: strings.Replace(offer+offer[strings.Index(offer, "m=video"):], "a=mid:w01", "a=mid:w00", 1)}, ErrGuestOffer},
 			"no codec":       {GuestConfig{Offer: strings.NewReplacer("VP8/", "X1/", "VP9/", "X2/", "H264/", "X3/", "AV1/", "X4/").Replace(offer)}, ErrGuestOffer},
-			"refused":        {GuestConfig{Offer: offer, Metadata: map[string]any{"name": "stranger"}}, ErrGuestRefused},
 			"wrong metadata": {GuestConfig{Offer: offer, Metadata: map[string]any{"x": func() {}}}, nil},
 		} {
 			if err := admit(tt.cfg); err == nil || tt.want != nil && !errors.Is(err, tt.want) {

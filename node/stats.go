@@ -25,6 +25,8 @@ type PeerStats struct {
 	Conn conn.Stats
 	In   []TrackStats // tracks that come from it
 	Out  []SentStats  // tracks that go to it
+	// Refused counts what was not taken of it.
+	Refused RefusedStats
 }
 
 // TrackStats are the numbers of a track as it is in the node.
@@ -78,7 +80,7 @@ func (p *Peer) Stats() Stats {
 		}
 	}
 	for id, r := range p.remotes {
-		s.Peers = append(s.Peers, PeerStats{ID: id, Hub: r.hub, Conn: r.link.Conn().Stats(), In: in[id], Out: r.sent(pubs, now)})
+		s.Peers = append(s.Peers, PeerStats{ID: id, Hub: r.hub, Conn: r.link.Conn().Stats(), In: in[id], Out: r.sent(pubs, now), Refused: r.refusals()})
 	}
 	slices.SortFunc(s.Peers, func(a, b PeerStats) int { return cmp.Compare(a.ID, b.ID) })
 	return s

@@ -42,7 +42,8 @@ func (p *Peer) remote(l *mesh.Link) *remote {
 	if r := p.remotes[id]; r != nil && r.link == l {
 		return r
 	}
-	r := p.newRemote(l)
+	r := p.newRemote(l, p.rights(id, l.Metadata()))
+	r.hub = r.saysHub()
 	p.remotes[id] = r
 	p.emit(ConnectionEvent{ID: id, Metadata: l.Metadata(), State: conn.StateNew})
 	for _, o := range p.channels {
@@ -51,15 +52,14 @@ func (p *Peer) remote(l *mesh.Link) *remote {
 	return r
 }
 
-// newRemote makes the remote peer of a party. p.mu is held.
-func (p *Peer) newRemote(l party) *remote {
+// newRemote makes the remote peer of a party that has these rights. p.mu is held.
+func (p *Peer) newRemote(l party, rights Rights) *remote {
 	id := string(l.ID())
 	return &remote{
 		peer:     p,
 		link:     l,
 		log:      p.log.With("peer", id),
 		since:    time.Now(),
-		hub:      isHub(l.Metadata()),
 		subs:     map[string]*subscription{},
 		in:       map[*conn.Receiver]*inbound{},
 		told:     p.role,
@@ -67,7 +67,7 @@ func (p *Peer) newRemote(l party) *remote {
 		wishes:   map[channelKey]bool{},
 		wants:    map[string]Wish{},
 		changed:  make(chan struct{}),
-		audience: audience{id: id},
+		audience: audience{id: id, rights: rights},
 	}
 }
 
@@ -149,7 +149,7 @@ func (w *wiring) LinkReady(l *mesh.Link) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	r := p.remote(l)
-	r.hub = isHub(l.Metadata())
+	r.hub = r.saysHub()
 	r.ready = true
 	p.keepToHub()
 	r.reconcile()
@@ -188,6 +188,18 @@ func (p *Peer) opened(r *remote, in *inbound) {
 		r.log.Warn("remote stream refused", "err", err)
 		return
 	}
+	if r.rights.NoPublish {
+		r.refused++
+		r.log.Warn("remote stream refused: the peer may not publish", "label", in.label)
+		return
+	}
+	if p.cfg.MaxTracks > 0 && !r.hub && len(r.in) >= p.cfg.MaxTracks {
+		if r.refused++; r.refused == 1 {
+			p.emit(fmt.Errorf("peer %s: %w (%d)", r.id, ErrTracks, p.cfg.MaxTracks))
+		}
+		return
+	}
+	in.meter = meter{rate: p.cfg.MaxBitrate}
 	in.began = func(t *publish.Track) bool {
 		select {
 		case p.begun <- func() { p.begin(r, in, pub, t) }:
@@ -246,6 +258,7 @@ func (p *Peer) trackEnded(r *remote, recv *conn.Receiver) {
 		return
 	}
 	delete(r.in, recv)
+	r.dropped += in.meter.dropped.Load()
 	in.close()
 	p.vacate(r, in)
 }
@@ -328,6 +341,7 @@ func (p *Peer) takeRoster(l *mesh.Link, ro roster) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	r := p.remote(l)
+	ro.Hub = ro.Hub && !r.rights.NoHub
 	if ro.Hub != r.hub {
 		r.hub = ro.Hub
 		if r.hub {
@@ -391,7 +405,7 @@ func (p *Peer) relays(l *mesh.Link, now time.Time) (from string, to []*remote) {
 		return r.id, nil
 	}
 	for _, other := range p.remotes {
-		if other != r && other.ready && !other.hub && !other.direct[r.id] {
+		if other != r && other.ready && !other.hub && !other.rights.NoWatch && !other.direct[r.id] {
 			to = append(to, other)
 		}
 	}

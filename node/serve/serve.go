@@ -8,11 +8,12 @@
 // empty rooms (rooms.go). It is the only package that links nats-server; an
 // embedder who brings a bus uses node and does not pay for it.
 //
-// It has no accounts and, until tokens exist, no access control: it serves
-// loopback, or everybody with Config.Open.
+// Who may use it decides an access.Gate: by tokens, by a webhook, or, on loopback
+// and with Config.Open, not at all. It has no accounts of people.
 package serve
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -22,6 +23,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,6 +31,7 @@ import (
 	"github.com/pion/webrtc/v4"
 
 	"github.com/weft-rtc/weft/mesh/whip"
+	"github.com/weft-rtc/weft/node/serve/access"
 )
 
 // Defaults of Config.
@@ -36,6 +39,13 @@ const (
 	DefaultListen   = "127.0.0.1:8080"
 	DefaultUDPPort  = 7882
 	DefaultMaxRooms = 1000
+	DefaultMaxPeers = 500
+	// DefaultMaxTracks is a camera and a screen with sound, and as much again
+	// seven times.
+	DefaultMaxTracks  = 32
+	DefaultMaxBitrate = 50_000_000
+	// DefaultRequests lets a page and all its files in some ten times a second.
+	DefaultRequests = 300
 )
 
 const (
@@ -60,6 +70,12 @@ type Config struct {
 	UDP string
 	// Open lets anybody who reaches a non-loopback address in.
 	Open bool
+	// Tokens are the keys by which tokens are checked; everybody then needs one,
+	// on loopback as well. Not to be given together with Open or AuthWebhook.
+	Tokens *access.Keys
+	// AuthWebhook is the address of an application that is asked who may do what,
+	// as access.Webhook does. Not to be given together with Open or Tokens.
+	AuthWebhook access.Secret
 	// TLSCert and TLSKey are PEM files, both or neither. Without them a
 	// non-loopback address gets a self-signed certificate; with them loopback
 	// speaks TLS as well.
@@ -68,8 +84,27 @@ type Config struct {
 	Rooms []string
 	// NoHub serves signaling and page only: rooms are then meshes.
 	NoHub bool
-	// MaxRooms bounds the rooms that the hub is in, default DefaultMaxRooms.
+	// MaxRooms bounds the rooms that the hub is in, and those that are kept apart
+	// on the embedded signaling; default DefaultMaxRooms.
 	MaxRooms int
+	// MaxPeers bounds the peers that the hub is connected to in one room, default
+	// DefaultMaxPeers.
+	MaxPeers int
+	// MaxTracks bounds the tracks that the hub takes of one peer, default
+	// DefaultMaxTracks.
+	MaxTracks int
+	// MaxBitrate bounds each of them, all its layers together, in bits a second;
+	// what is more is dropped. Default DefaultMaxBitrate.
+	MaxBitrate int64
+	// MaxRequests bounds the HTTP requests of one address a second, and at once.
+	// Loopback, where a proxy may be, is not counted. Default DefaultRequests.
+	MaxRequests int
+	// ICETCP is the address of ICE-TCP, host:port, for those whom no UDP reaches;
+	// empty for none.
+	ICETCP string
+	// PublicIPs are addresses by which this machine is reached without having
+	// them: behind a NAT that maps them one to one.
+	PublicIPs []string
 	// Signal is the URL of a broker that is used in place of the embedded bus, as
 	// package mesh/driver/dial takes it; default SignalEmbedded. The routes of
 	// signaling are then not served. Pages can reach it only if it is NATS over
@@ -107,6 +142,7 @@ type Info struct {
 	WHIP   string   `json:"whip,omitempty"`  // in front of a room's name: where OBS and others publish
 	WHEP   string   `json:"whep,omitempty"`  // likewise: where players watch
 	UDP    []string `json:"udp,omitempty"`   // media addresses of the hub
+	TCP    []string `json:"tcp,omitempty"`   // the same by ICE-TCP
 	Hub    bool     `json:"hub"`             // whether rooms get a hub
 	Rooms  []string `json:"rooms,omitempty"` // entered at start
 	// CertSHA256 is the fingerprint of the certificate in hexadecimal digits.
@@ -118,11 +154,17 @@ type Server struct {
 	cfg     Config
 	listen  address
 	udp     address
+	tcp     address // of ICE-TCP
+	public  []netip.Addr
+	rates   *rates
 	broker  broker
 	page    *page
 	cert    *tls.Certificate // nil: plain HTTP
 	log     *slog.Logger
 	started atomic.Bool
+	gate    *access.Gate
+	admits  *access.Admissions
+	hook    *access.Webhook // nil without
 
 	// nil with a broker
 	bridge  *bridge
@@ -141,10 +183,12 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Listen == "" {
 		cfg.Listen = DefaultListen
 	}
-	if cfg.MaxRooms == 0 {
-		cfg.MaxRooms = DefaultMaxRooms
-	}
-	s := &Server{cfg: cfg, log: cfg.Logger}
+	cfg.MaxRooms = cmp.Or(cfg.MaxRooms, DefaultMaxRooms)
+	cfg.MaxPeers = cmp.Or(cfg.MaxPeers, DefaultMaxPeers)
+	cfg.MaxTracks = cmp.Or(cfg.MaxTracks, DefaultMaxTracks)
+	cfg.MaxBitrate = cmp.Or(cfg.MaxBitrate, DefaultMaxBitrate)
+	cfg.MaxRequests = cmp.Or(cfg.MaxRequests, DefaultRequests)
+	s := &Server{cfg: cfg, log: cfg.Logger, rates: newRates(cfg.MaxRequests)}
 	var err error
 	if s.listen, err = parseAddress("--listen", cfg.Listen); err != nil {
 		return nil, err
@@ -152,10 +196,28 @@ func New(cfg Config) (*Server, error) {
 	if s.udp, err = mediaAddress(cfg.UDP, s.listen); err != nil {
 		return nil, err
 	}
+	if cfg.ICETCP != "" {
+		if s.tcp, err = parseAddress("--ice-tcp", cfg.ICETCP); err != nil {
+			return nil, err
+		}
+		if _, err := s.tcp.addrPort(); err != nil {
+			return nil, fmt.Errorf("serve: --ice-tcp %q: want an IP address and a port, for example 127.0.0.1:7881 or :7881", cfg.ICETCP)
+		}
+	}
+	for _, text := range cfg.PublicIPs {
+		ip, err := netip.ParseAddr(text)
+		if err != nil || ip.IsUnspecified() || ip.Zone() != "" {
+			return nil, fmt.Errorf("serve: --public-ip %q is no IP address", text)
+		}
+		s.public = append(s.public, ip.Unmap())
+	}
 	if s.broker, err = parseBroker(cfg.Signal, cfg.SignalPrefix); err != nil {
 		return nil, err
 	}
 	if err := s.validate(); err != nil {
+		return nil, err
+	}
+	if err := s.makeGate(); err != nil {
 		return nil, err
 	}
 	root, err := fs.Sub(web, "web")
@@ -178,15 +240,21 @@ func New(cfg Config) (*Server, error) {
 func (s *Server) validate() error {
 	cfg := s.cfg
 	switch {
-	case !s.listen.loopback && !cfg.Open:
-		return fmt.Errorf("serve: --listen %s is reachable by others and there are no tokens yet to keep strangers out: "+
-			"add --open to let everybody in, or listen on loopback", cfg.Listen)
+	case cfg.Tokens != nil && !cfg.AuthWebhook.Empty():
+		return errors.New("serve: either tokens or --auth-webhook decide who is let in, not both")
+	case cfg.Open && s.guarded():
+		return errors.New("serve: --open lets everybody in, which tokens and --auth-webhook are there to prevent")
+	case !s.listen.loopback && !cfg.Open && !s.guarded():
+		return fmt.Errorf("serve: --listen %s is reachable by others and there are no tokens to keep strangers out: "+
+			"name a key with --token-key-file (weft token --new-key makes one), add --open to let everybody in, or listen on loopback", cfg.Listen)
 	case (cfg.TLSCert == "") != (cfg.TLSKey == ""):
 		return errors.New("serve: --tls-cert and --tls-key go together; one of them is missing")
 	case cfg.MQTT && !s.broker.embedded():
 		return errors.New("serve: --mqtt is a way into the embedded signaling, which --signal replaces")
 	case cfg.MaxRooms < 0:
 		return fmt.Errorf("serve: --max-rooms %d is below 1", cfg.MaxRooms)
+	case cfg.MaxPeers < 0, cfg.MaxTracks < 0, cfg.MaxBitrate < 0, cfg.MaxRequests < 0:
+		return errors.New("serve: --max-peers, --max-tracks, --max-bitrate and --max-requests are above 0")
 	case cfg.NoHub && len(cfg.Rooms) > 0:
 		return errors.New("serve: --room needs the hub that --no-hub switches off")
 	case len(cfg.Rooms) > cfg.MaxRooms:
@@ -205,6 +273,25 @@ func (s *Server) validate() error {
 	return nil
 }
 
+// guarded reports whether somebody decides who is let in.
+func (s *Server) guarded() bool { return s.cfg.Tokens != nil || !s.cfg.AuthWebhook.Empty() }
+
+// makeGate makes what decides it.
+func (s *Server) makeGate() (err error) {
+	s.gate = access.NewOpenGate()
+	switch {
+	case s.cfg.Tokens != nil:
+		s.gate = access.NewTokenGate(s.cfg.Tokens)
+	case s.guarded():
+		if s.hook, err = access.NewWebhook(s.cfg.AuthWebhook.Reveal()); err != nil {
+			return fmt.Errorf("serve: --auth-webhook: %w", err)
+		}
+		s.gate = access.NewHookGate(s.hook)
+	}
+	s.admits, err = access.NewAdmissions(s.cfg.Tokens)
+	return err
+}
+
 // Run serves until ctx ends, then lets the hub say goodbye, closes what is open
 // and returns nil. It blocks; it returns an error when a port is in use or a
 // pinned room could not be entered. Call it once.
@@ -217,6 +304,9 @@ func (s *Server) Run(ctx context.Context) error {
 		return listenError("--listen", s.listen, err)
 	}
 	defer listener.Close()
+	if s.hook != nil {
+		defer s.hook.Close()
+	}
 	newDriver, info := s.broker.newDriver, s.info(listener.Addr())
 	if s.broker.embedded() {
 		bus, err := s.newBus()
@@ -229,13 +319,13 @@ func (s *Server) Run(ctx context.Context) error {
 		defer s.closeBus()
 	}
 	if !s.cfg.NoHub {
-		media, err := newMedia(s.udp, s.cfg.ICEServers, s.log)
+		media, err := newMedia(s)
 		if err != nil {
 			return err
 		}
 		defer media.Close()
-		info.UDP = media.addresses()
-		s.rooms = newRooms(s.cfg.MaxRooms, s.log, media.hubs(newDriver))
+		info.UDP, info.TCP = media.addresses(), media.tcpAddresses()
+		s.rooms = newRooms(s.cfg.MaxRooms, s.log, media.hubs(newDriver, s.keeper))
 		defer s.rooms.close()
 	}
 	return s.serve(ctx, listener, info)

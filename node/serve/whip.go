@@ -13,6 +13,7 @@ import (
 	"github.com/weft-rtc/weft/mesh/sdp"
 	"github.com/weft-rtc/weft/mesh/whip"
 	"github.com/weft-rtc/weft/node"
+	"github.com/weft-rtc/weft/node/serve/access"
 )
 
 // maxStreamName bounds the name of a guest's stream, in bytes.
@@ -37,6 +38,8 @@ func (s *Server) mountWHIP(mux *http.ServeMux) {
 	}
 	s.whip = whip.New(whip.Config{
 		Backend:    guests{s.rooms},
+		Access:     s.mayWHIP,
+		Key:        s.keyOfWHIP(),
 		Origin:     newOrigins(s.cfg.AllowOrigins).tell,
 		ICEServers: s.cfg.ICEServers,
 		Logger:     s.log.With("part", "whip"),
@@ -46,6 +49,35 @@ func (s *Server) mountWHIP(mux *http.ServeMux) {
 			mux.Handle(method+path, s.whip)
 		}
 	}
+}
+
+// mayWHIP asks the gate.
+func (s *Server) mayWHIP(r *http.Request, action whip.Action, room, stream string) error {
+	as := access.Publish
+	if action == whip.Play {
+		as = access.Watch
+	}
+	err := s.gate.Request(r, string(as), room, stream)
+	if err == nil {
+		return nil
+	}
+	switch access.StatusOf(err) {
+	case http.StatusUnauthorized:
+		return fmt.Errorf("%w: %w", whip.ErrUnauthorized, err)
+	case http.StatusForbidden:
+		return fmt.Errorf("%w: %w", whip.ErrForbidden, err)
+	default:
+		return fmt.Errorf("%w: %w", whip.ErrFull, err)
+	}
+}
+
+// keyOfWHIP is how the bearer token of /api/whip names a stream: where tokens are
+// needed it is one, for one room; nil leaves it to the endpoint.
+func (s *Server) keyOfWHIP() func(token string) (room, stream string) {
+	if s.gate.Open() {
+		return nil
+	}
+	return func(token string) (room, stream string) { return s.gate.RoomOf(access.NewSecret(token)), "" }
 }
 
 // guests lets the clients of WHIP and WHEP into rooms.
@@ -122,7 +154,6 @@ func guestConfig(o whip.Offer) (node.GuestConfig, error) {
 var guestErrors = []struct{ err, is error }{
 	{node.ErrGuestDescription, whip.ErrMalformed},
 	{node.ErrGuestOffer, whip.ErrUnacceptable},
-	{node.ErrGuestRefused, whip.ErrForbidden},
 	{node.ErrNothingToWatch, whip.ErrNotPublished},
 	{node.ErrTooManyGuests, whip.ErrFull},
 	{node.ErrNoGuests, whip.ErrFull},
