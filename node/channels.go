@@ -160,6 +160,9 @@ func (c *Channel) Close() { _ = c.messages.Close() } // what fails has ended the
 
 // open wishes for a channel, unless there is one; Peer.mu is held.
 func (r *remote) open(o ChannelOptions) {
+	if r.guest != nil {
+		return
+	}
 	if r.channel(keyOf(o)) == nil {
 		r.wishes[keyOf(o)] = true
 	}

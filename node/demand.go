@@ -42,7 +42,7 @@ func (d *demand) update(announced []string, layers []*publish.Layer, now time.Ti
 		}
 	}
 	slices.Sort(rids)
-	if slices.Equal(rids, d.told) || d.told == nil && len(rids) >= len(announced) {
+	if d.told != nil && slices.Equal(rids, d.told) || len(announced) < 2 && len(layers) < 2 {
 		return nil, false
 	}
 	d.told = rids

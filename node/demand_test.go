@@ -22,7 +22,7 @@ func TestDemand(t *testing.T) {
 		want string // layers that viewers want
 		news string // what the publisher is told; "-": nothing
 	}{
-		{0, "qh", "-"},
+		{0, "qh", "f,h,q"}, // so that nothing holds that was said of a stream before
 		{1, "q", "-"},
 		{4, "q", "-"},
 		{6, "q", "f,q"}, // f has yet to come

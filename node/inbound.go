@@ -22,6 +22,7 @@ const codecHold = time.Second
 type inbound struct {
 	recv  *conn.Receiver
 	label string                      // of the stream, as on the wire
+	slot  string                      // that a guest's track takes; "": one of its own
 	began func(t *publish.Track) bool // queues the publication, on the reading goroutine; false: not now
 
 	// Owned by the goroutine that reads RTP.
@@ -46,7 +47,12 @@ type arriving struct {
 }
 
 // name is the slot of the track within its publication.
-func (in *inbound) name() string { return in.recv.Kind().String() + "-" + in.recv.Mid() }
+func (in *inbound) name() string {
+	if in.slot != "" {
+		return in.slot
+	}
+	return in.recv.Kind().String() + "-" + in.recv.Mid()
+}
 
 // ReceiveRTP takes one packet in.
 func (in *inbound) ReceiveRTP(p *conn.Incoming) {

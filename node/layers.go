@@ -51,11 +51,17 @@ func (r *remote) layout(s *subscription) {
 		}
 		all[i].forward.SetLayer(s.track, named[rid])
 	}
+	if len(all) > 0 && len(s.layers) == 0 && s.sender != nil {
+		// The hub forgets the SSRC of the one stream, and what protects it: should
+		// the track ever go as one stream again, it has to be another.
+		s.forward.Close()
+		r.begin(s)
+	}
 	s.layers, s.send.Layers = all, nil
 	for _, l := range all {
 		s.send.Layers = append(s.send.Layers, l.send)
 	}
-	r.applyLimit(s)
+	s.applyLimit()
 }
 
 // layersFor returns the layers of a track that the remote peer gets, by their names
@@ -86,6 +92,7 @@ func (r *remote) newLayer(s *subscription, rid string) *sentLayer {
 	l.forward = subscribe.NewForwarder(subscribe.Config{
 		SSRC:    l.send.SSRC,
 		RTXSSRC: l.send.RTXSSRC,
+		Hub:     true,
 		CNAME:   s.send.StreamID,
 		Logger:  r.log.With("stream", s.label, "layer", rid),
 	})
@@ -137,23 +144,19 @@ func (s *subscription) each(f func(*subscribe.Forwarder)) {
 
 // limit takes which layers of a stream the peer wants at all. Peer.mu is held.
 func (r *remote) limit(label string, rids []string) {
-	if _, ok := r.limits[label]; !ok && len(r.limits) >= maxWanted {
-		return
-	}
-	r.limits[label] = rids
 	for _, s := range r.subs {
 		if s.label == label {
-			r.applyLimit(s)
+			s.limit = rids
+			s.applyLimit()
 		}
 	}
 }
 
 // applyLimit pauses the layers that the peer does not want; one that it wants again
 // starts with a key picture.
-func (r *remote) applyLimit(s *subscription) {
-	rids, limited := r.limits[s.label]
+func (s *subscription) applyLimit() {
 	for _, l := range s.layers {
-		if limited && !slices.Contains(rids, l.send.RID) {
+		if s.limit != nil && !slices.Contains(s.limit, l.send.RID) {
 			l.forward.Pause()
 		} else {
 			l.forward.Resume()

@@ -1,13 +1,13 @@
 package node
 
 import (
-	"fmt"
-	"slices"
+	"log/slog"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/weft-rtc/weft/interceptors/codec"
+	"github.com/weft-rtc/weft/mesh/sdp"
 	"github.com/weft-rtc/weft/publish"
 )
 
@@ -200,6 +200,32 @@ func TestLayersComeAndGo(t *testing.T) {
 		if all := arrivals(t, hub); len(all) != 1 {
 			t.Errorf("one stream has layers at the hub: %v", all)
 		}
+		// From one stream to layers and back, on another SSRC.
+		ssrc := func() (n uint32) {
+			pub.mu.Lock()
+			defer pub.mu.Unlock()
+			for _, s := range pub.remotes[hub.ID()].subs {
+				n = s.send.SSRC
+			}
+			return n
+		}
+		before := ssrc()
+		if err := pub.Publish(publish.Stream{Label: "cam", Tracks: []*publish.Track{other.track}}); err != nil {
+			t.Fatal(err)
+		}
+		other.run(6 * time.Second)
+		if got := other.counts(2*time.Second, films[:]...); got[0][2] < 110 || got[1][0] < 110 {
+			t.Errorf("layers in the place of one stream: %v", got)
+		}
+		if err := pub.Publish(publish.Stream{Label: "cam", Tracks: []*publish.Track{plain.track}}); err != nil {
+			t.Fatal(err)
+		}
+		plain.run(6*time.Second, 2)
+		first = plain.sent + 1
+		plain.run(2*time.Second, 2)
+		if n, _ := films[0].delivered(first, plain.sent-8); n < 100 || ssrc() == before {
+			t.Errorf("one stream again: %d packets, SSRC %d, before %d", n, ssrc(), before)
+		}
 		if err := hub.SetHub(false); err != nil {
 			t.Fatal(err)
 		}
@@ -214,15 +240,27 @@ func TestLayersComeAndGo(t *testing.T) {
 	})
 }
 
-// TestLimits: what a hub wants of layers is kept within bounds and for layers to come.
+// TestLimits: what a hub wants of layers is kept for layers to come, and not for
+// another stream that has the label later.
 func TestLimits(t *testing.T) {
-	r := &remote{limits: map[string][]string{}, hub: true}
-	for i := range 2 * maxWanted {
-		r.limit(fmt.Sprint(i), []string{"q"})
+	r := &remote{hub: true, log: slog.New(slog.DiscardHandler)}
+	first := newStudio("q", "f").track
+	s := &subscription{label: "cam", send: sdp.Send{ID: "1", Kind: codec.Video}, track: first}
+	r.subs = map[string]*subscription{"1": s}
+	r.limit("other", []string{"q"})
+	r.limit("cam", []string{"q"})
+	r.layout(s)
+	for _, l := range s.layers {
+		if want, _ := l.forward.Wanted(time.Now()); (want == nil) != (l.send.RID == "f") {
+			t.Errorf("layer %s: %v is sent", l.send.RID, want)
+		}
 	}
-	r.limit("0", []string{"f"})
-	if len(r.limits) != maxWanted || !slices.Equal(r.limits["0"], []string{"f"}) {
-		t.Errorf("%d limits, %v", len(r.limits), r.limits["0"])
+	next := &subscription{label: "cam", send: sdp.Send{ID: "2", Kind: codec.Video}, track: newStudio("q", "f").track}
+	r.layout(next)
+	for _, l := range next.layers {
+		if want, _ := l.forward.Wanted(time.Now()); want == nil {
+			t.Errorf("layer %s of another stream is paused", l.send.RID)
+		}
 	}
 	track := newStudio("", "0", "f").track
 	if got := r.layersFor(track); len(got) != 2 || got["0"] != track.Layer || got["f"] == nil {

@@ -48,6 +48,7 @@ func (p *Peer) loop(ctx context.Context) {
 			return
 		case now := <-reports.C:
 			p.each(func(s flowing) { s.report(now) })
+			p.throttleViews(now)
 			p.tellLayers(now)
 			p.followLayers()
 		case now := <-ranks.C:
@@ -225,7 +226,7 @@ func (r *remote) roster() (ro roster, role role, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
-	case !r.ready:
+	case !r.ready || r.guest != nil:
 		return roster{}, p.role, false
 	case p.role == roleHub:
 		return r.rosterFor(), p.role, true

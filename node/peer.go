@@ -41,11 +41,13 @@ type Peer struct {
 	sealed     bool     // takes no addons any more
 	role       role
 	table      table
-	remotes    map[string]*remote // reached directly, by id
-	room       *mesh.Room         // nil outside a room
-	stale      bool               // subscriptions have to be reconciled
-	dirty      bool               // rosters have to be sent
-	newRole    bool               // and before that
+	remotes    map[string]*remote  // reached directly, by id
+	guests     map[*Guest]struct{} // all whose end is not done with
+	doors      *conn.API           // makes the connections of guests; nil: none may come
+	room       *mesh.Room          // nil outside a room
+	stale      bool                // subscriptions have to be reconciled
+	dirty      bool                // rosters have to be sent
+	newRole    bool                // and before that
 
 	wake  chan struct{} // capacity 1: one of these was set
 	begun chan func()   // tracks that began, from reading goroutines
@@ -73,6 +75,7 @@ func New(cfg Config) (*Peer, error) {
 		meta:     maps.Clone(cfg.Metadata),
 		table:    table{},
 		remotes:  map[string]*remote{},
+		guests:   map[*Guest]struct{}{},
 		channels: map[channelKey]ChannelOptions{},
 		addons:   map[string]*Scope{},
 		wake:     make(chan struct{}, 1),
@@ -164,7 +167,7 @@ func (p *Peer) enter(ctx context.Context, o JoinOptions) error {
 	}
 	p.stop = cancel
 	p.mu.Lock()
-	p.room = r
+	p.room, p.doors = r, p.api
 	p.announceMetadata() // a SetHub or SetMetadata may have come meanwhile
 	if p.role != as {
 		p.newRole = true
@@ -190,6 +193,7 @@ func (p *Peer) leave() {
 	if r == nil {
 		return
 	}
+	p.dismiss()
 	r.Leave()
 	p.stop()
 	p.run.Wait()

@@ -69,6 +69,7 @@ func (p *Peer) rank(now time.Time) {
 	}
 	slices.SortFunc(voices, func(a, b voice) int { return b.level - a.level })
 	speaking, news := p.speakers.update(voices, now)
+	p.followSpeakers()
 	var told []*remote
 	if p.role == roleHub {
 		if p.cfg.LastN > 0 || p.cfg.TopAudio > 0 {

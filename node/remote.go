@@ -14,7 +14,6 @@ import (
 	"github.com/pion/rtcp"
 
 	"github.com/weft-rtc/weft/interceptors/codec"
-	"github.com/weft-rtc/weft/mesh"
 	"github.com/weft-rtc/weft/mesh/conn"
 	"github.com/weft-rtc/weft/mesh/sdp"
 	"github.com/weft-rtc/weft/mesh/signal"
@@ -25,9 +24,10 @@ import (
 // remote is another member of the room that is reached directly: its link, and
 // what goes over it. Its fields are guarded by the Peer's mu.
 type remote struct {
-	peer *Peer
-	link *mesh.Link
-	log  *slog.Logger
+	peer  *Peer
+	link  party
+	guest *Guest // nil: it came by a link
+	log   *slog.Logger
 
 	since time.Time // when the link was made
 	hub   bool      // says hub: true of itself
@@ -42,8 +42,6 @@ type remote struct {
 	changed  chan struct{}       // closed, and made anew, when channels or state change
 
 	wants map[string]Wish // what the peer wants of streams, by wire label
-
-	limits map[string][]string // the layers alone that the peer wants, likewise
 
 	behind map[string]*rosterPeer // whom this hub says it stands for, by id
 	told   role                   // our role as the peer knows it; of the loop
@@ -66,11 +64,16 @@ type subscription struct {
 	muted   string       // reason, empty while the track flows
 	origin  string       // whose stream it is
 	held    bool         // the hub's policy keeps it back
+	limit   []string     // the layers alone that the peer wants, by RID; nil: it has not said
 }
 
 // reconcile makes the subscriptions of r what the table and the rule say, and
 // tells the link. Peer.mu is held.
 func (r *remote) reconcile() {
+	if r.guest != nil {
+		r.guest.follow()
+		return
+	}
 	if !r.ready {
 		return
 	}
@@ -117,24 +120,31 @@ func (r *remote) subscribe(id string, pub *publication, s slot) *subscription {
 			Kind:     s.track.Kind(),
 			StreamID: pub.streamID,
 			TrackID:  id,
-			SSRC:     newSSRC(),
 		},
 	}
-	if sub.send.Kind == codec.Video {
-		sub.send.RTXSSRC = newSSRC()
-	}
-	sub.forward = subscribe.NewForwarder(subscribe.Config{
-		Track:   s.track,
-		SSRC:    sub.send.SSRC,
-		RTXSSRC: sub.send.RTXSSRC,
-		CNAME:   pub.streamID,
-		Logger:  r.log.With("stream", pub.wireLabel()),
-	})
-	if w, ok := r.wants[sub.label]; ok && sub.send.Kind == codec.Video {
-		sub.forward.SetWish(w, time.Now())
-	}
+	r.begin(sub)
 	r.subs[id] = sub
 	return sub
+}
+
+// begin gives a subscription a forwarder for the track as one stream, with SSRCs of
+// its own.
+func (r *remote) begin(s *subscription) {
+	s.send.SSRC = newSSRC()
+	if s.send.Kind == codec.Video {
+		s.send.RTXSSRC = newSSRC()
+	}
+	s.forward = subscribe.NewForwarder(subscribe.Config{
+		Track:   s.track,
+		SSRC:    s.send.SSRC,
+		RTXSSRC: s.send.RTXSSRC,
+		Hub:     r.hub,
+		CNAME:   s.send.StreamID,
+		Logger:  r.log.With("stream", s.label),
+	})
+	if w, ok := r.wants[s.label]; ok && s.send.Kind == codec.Video {
+		s.forward.SetWish(w, time.Now())
+	}
 }
 
 // newSSRC returns an SSRC; small ones stay free for the transport. The sequence
@@ -162,11 +172,12 @@ func (s *subscription) bind(sender *conn.Sender) {
 	s.sender = sender
 	s.bindLayers(sender.Layers())
 	s.choose()
-	sender.SetFeedback(func(pkts []rtcp.Packet, now time.Time) { s.forward.HandleRTCP(pkts, now) })
+	forward := s.forward // another one may come
+	sender.SetFeedback(func(pkts []rtcp.Packet, now time.Time) { forward.HandleRTCP(pkts, now) })
 }
 
 func (s *subscription) choose() {
-	if s.sender == nil {
+	if s.sender == nil || s.track == nil {
 		return
 	}
 	i := slices.IndexFunc(s.sender.Payloads(), func(p sdp.Payload) bool { return p.Codec.Matches(s.track.Codec()) })
@@ -238,7 +249,7 @@ func (r *remote) rosterFor() roster {
 		}
 	}
 	for id, other := range r.peer.remotes {
-		if other == r || !other.ready {
+		if other == r || !other.ready || other.guest.unlisted() {
 			continue
 		}
 		rp := rosterPeer{

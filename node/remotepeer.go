@@ -147,6 +147,9 @@ func (r *RemotePeer) Publish(s publish.Stream) error {
 	if r.r == nil {
 		return fmt.Errorf("publish to %s: %w", r.id, ErrBehindHub)
 	}
+	if r.r.guest != nil {
+		return fmt.Errorf("publish to %s: %w", r.id, ErrGuest)
+	}
 	_, err := r.peer.publish(s, r.r)
 	return err
 }
@@ -163,6 +166,9 @@ func (r *RemotePeer) Open(o ChannelOptions) error {
 	}
 	if r.r == nil {
 		return fmt.Errorf("open %s: %w", keyOf(o), ErrBehindHub)
+	}
+	if r.r.guest != nil {
+		return fmt.Errorf("open %s: %w", keyOf(o), ErrGuest)
 	}
 	r.peer.mu.Lock()
 	defer r.peer.mu.Unlock()

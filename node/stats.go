@@ -48,7 +48,8 @@ type LayerStats struct {
 	publish.LayerStats
 }
 
-// SentStats are the numbers of a track that one remote peer gets.
+// SentStats are the numbers of a track that one remote peer gets; of a track in
+// layers there is one for each.
 type SentStats struct {
 	Origin, Label string // as in TrackStats
 	Kind          codec.Kind
@@ -67,7 +68,8 @@ func (p *Peer) Stats() Stats {
 	defer p.mu.Unlock()
 	s := Stats{Streams: []TrackStats{}, Peers: []PeerStats{}}
 	in := map[string][]TrackStats{} // by the peer that they come from
-	for _, pub := range p.table.sorted() {
+	pubs := p.table.sorted()
+	for _, pub := range pubs {
 		for _, slot := range pub.slots {
 			t := trackStats(pub, slot.track, now)
 			if pub.origin == "" {
@@ -78,7 +80,7 @@ func (p *Peer) Stats() Stats {
 		}
 	}
 	for id, r := range p.remotes {
-		s.Peers = append(s.Peers, PeerStats{ID: id, Hub: r.hub, Conn: r.link.Conn().Stats(), In: in[id], Out: r.sent(now), Refused: r.refusals()})
+		s.Peers = append(s.Peers, PeerStats{ID: id, Hub: r.hub, Conn: r.link.Conn().Stats(), In: in[id], Out: r.sent(pubs, now), Refused: r.refusals()})
 	}
 	slices.SortFunc(s.Peers, func(a, b PeerStats) int { return cmp.Compare(a.ID, b.ID) })
 	return s
@@ -98,20 +100,25 @@ func trackStats(pub *publication, track *publish.Track, now time.Time) TrackStat
 	return t
 }
 
-// sent lists what goes to r; Peer.mu is held.
-func (r *remote) sent(now time.Time) (all []SentStats) {
-	for _, pub := range r.peer.table.sorted() {
+// sent lists what of pubs goes to r; Peer.mu is held.
+func (r *remote) sent(pubs []*publication, now time.Time) (all []SentStats) {
+	if r.guest != nil {
+		return r.guest.sent(now)
+	}
+	for _, pub := range pubs {
 		for _, slot := range pub.slots {
 			sub := r.subs[pub.streamID+"/"+slot.name]
 			if sub == nil {
 				continue
 			}
-			s := SentStats{
-				Origin: pub.origin, Label: pub.label, Kind: sub.send.Kind, Codec: sub.track.Codec().Name,
-				Wish: r.wants[sub.label], Stats: sub.forward.Stats(),
-			}
-			s.Current, s.Target, _ = sub.forward.Quality(now)
-			all = append(all, s)
+			sub.each(func(f *subscribe.Forwarder) {
+				s := SentStats{
+					Origin: pub.origin, Label: pub.label, Kind: sub.send.Kind, Codec: sub.track.Codec().Name,
+					Wish: r.wants[sub.label], Stats: f.Stats(),
+				}
+				s.Current, s.Target, _ = f.Quality(now)
+				all = append(all, s)
+			})
 		}
 	}
 	return all

@@ -33,8 +33,7 @@ func TestStorm(t *testing.T) {
 		var mu sync.Mutex
 		sent := map[string]int{}
 		for i := range n {
-			p := w.peer(Config{}, false)
-			ledgers = append(ledgers, newLedger(t, fmt.Sprint("peer ", i), p))
+			p := w.peer(Config{}, false, func(p *Peer) { ledgers = append(ledgers, newLedger(t, fmt.Sprint("peer ", i), p)) })
 			peers = append(peers, p)
 			s := &stormer{t: t, p: p, rnd: rand.New(rand.NewPCG(uint64(i), 7)), cam: newCamera(), sent: func(err error) {
 				mu.Lock()

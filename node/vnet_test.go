@@ -3,6 +3,7 @@ package node
 import (
 	"cmp"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -81,8 +82,9 @@ func (w *world) close() {
 	}
 }
 
-// peer makes a Peer on a host of its own and joins it to the room.
-func (w *world) peer(cfg Config, noNACK bool) *Peer {
+// peer makes a Peer on a host of its own and joins it to the room; before that, who
+// wants all of its events has it.
+func (w *world) peer(cfg Config, noNACK bool, before ...func(*Peer)) *Peer {
 	w.t.Helper()
 	w.hosts++
 	host, err := vnet.NewNet(&vnet.NetConfig{StaticIPs: []string{fmt.Sprintf("10.0.1.%d", w.hosts)}})
@@ -104,6 +106,9 @@ func (w *world) peer(cfg Config, noNACK bool) *Peer {
 	p, err := New(cfg)
 	if err != nil {
 		w.t.Fatal(err)
+	}
+	for _, f := range before {
+		f(p)
 	}
 	if err := p.Join(context.Background(), "room"); err != nil {
 		w.t.Fatal(err)
@@ -188,13 +193,38 @@ func (c *camera) run(d time.Duration, packets int) {
 type film struct {
 	mu   sync.Mutex
 	seen map[uint32]int
+	kept map[uint32]bool // of these: from the history, and perhaps still to come as they are sent
 }
 
 func (f *film) WritePacket(p *publish.Packet) {
+	if len(p.Payload) < 20 { // a liar's
+		return
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	b := p.Payload[16:20]
-	f.seen[uint32(b[0])<<24|uint32(b[1])<<16|uint32(b[2])<<8|uint32(b[3])]++
+	n := numberOf(p.Payload)
+	if f.kept[n] {
+		delete(f.kept, n)
+		return
+	}
+	f.seen[n]++
+}
+
+func numberOf(payload []byte) uint32 { return binary.BigEndian.Uint32(payload[16:]) }
+
+// begin films what came before the application heard of the track, and all after.
+func (f *film) begin(t *publish.Track) {
+	t.Add(f)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.kept = map[uint32]bool{}
+	newest, _, _ := t.Newest()
+	buf := make([]byte, publish.MaxPacket)
+	for i := newest - int64(t.Window()); i <= newest; i++ {
+		if p, ok := t.Lookup(i, buf); ok && len(p.Payload) >= 20 && f.seen[numberOf(p.Payload)] == 0 {
+			f.seen[numberOf(p.Payload)], f.kept[numberOf(p.Payload)] = 1, true
+		}
+	}
 }
 
 // delivered counts distinct numbers from first to last, and duplicates.
@@ -225,7 +255,7 @@ func watch(p *Peer) func(origin string) *film {
 		if films[e.Peer] == nil {
 			films[e.Peer] = &film{seen: map[uint32]int{}}
 		}
-		e.Track.Add(films[e.Peer])
+		films[e.Peer].begin(e.Track)
 	})
 	return func(origin string) *film {
 		mu.Lock()

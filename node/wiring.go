@@ -11,6 +11,7 @@ import (
 
 	"github.com/weft-rtc/weft/mesh"
 	"github.com/weft-rtc/weft/mesh/conn"
+	"github.com/weft-rtc/weft/mesh/sdp"
 	"github.com/weft-rtc/weft/mesh/signal"
 	"github.com/weft-rtc/weft/publish"
 )
@@ -21,6 +22,19 @@ type wiring Peer
 
 func (w *wiring) peer() *Peer { return (*Peer)(w) }
 
+// party is how a remote peer is reached: a *mesh.Link, or what a *Guest has in its
+// place.
+type party interface {
+	ID() signal.PeerID
+	Metadata() json.RawMessage
+	Conn() *conn.Conn
+	SetSends(sends []sdp.Send, labels map[string]string)
+	SendEvent(e signal.Event, payload any) error
+	OpenChannel(o ChannelOptions)
+	ForgetChannel(o ChannelOptions)
+	Close()
+}
+
 // remote returns the remote peer of a link, made when the link is new. p.mu is
 // held.
 func (p *Peer) remote(l *mesh.Link) *remote {
@@ -28,7 +42,21 @@ func (p *Peer) remote(l *mesh.Link) *remote {
 	if r := p.remotes[id]; r != nil && r.link == l {
 		return r
 	}
-	r := &remote{
+	r := p.newRemote(l)
+	r.rights = p.rights(id, l.Metadata())
+	r.hub = r.saysHub()
+	p.remotes[id] = r
+	p.emit(ConnectionEvent{ID: id, Metadata: l.Metadata(), State: conn.StateNew})
+	for _, o := range p.channels {
+		r.open(o)
+	}
+	return r
+}
+
+// newRemote makes the remote peer of a party. p.mu is held.
+func (p *Peer) newRemote(l party) *remote {
+	id := string(l.ID())
+	return &remote{
 		peer:     p,
 		link:     l,
 		log:      p.log.With("peer", id),
@@ -39,43 +67,41 @@ func (p *Peer) remote(l *mesh.Link) *remote {
 		talk:     rate.NewLimiter(messageRate, messageBurst),
 		wishes:   map[channelKey]bool{},
 		wants:    map[string]Wish{},
-		limits:   map[string][]string{},
 		changed:  make(chan struct{}),
-		audience: audience{id: id, rights: p.rights(id, l.Metadata())},
+		audience: audience{id: id},
 	}
-	r.hub = r.saysHub()
-	p.remotes[id] = r
-	p.emit(ConnectionEvent{ID: id, Metadata: l.Metadata(), State: conn.StateNew})
-	for _, o := range p.channels {
-		r.open(o)
-	}
-	return r
 }
 
 func (w *wiring) LinkState(l *mesh.Link, s conn.State, err error) {
 	p := w.peer()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	r := p.remote(l)
+	p.became(p.remote(l), s, err)
+}
+
+// became takes it that a connection is in another state; p.mu is held.
+func (p *Peer) became(r *remote, s conn.State, err error) {
 	r.state = s
 	if s == conn.StateClosed {
 		p.lost(r)
 	}
 	r.tell()
-	p.emit(ConnectionEvent{ID: r.id, Metadata: l.Metadata(), State: s, Err: err})
+	p.emit(ConnectionEvent{ID: r.id, Metadata: r.link.Metadata(), State: s, Err: err})
 }
 
-// lost removes a remote peer whose link ended; p.mu is held.
+// lost removes a remote peer whose connection ended; p.mu is held.
 func (p *Peer) lost(r *remote) {
-	if p.remotes[r.id] == r {
-		delete(p.remotes, r.id)
-	}
 	for _, in := range r.in {
 		in.close()
 	}
 	for _, s := range r.subs {
 		s.close()
 	}
+	if p.remotes[r.id] != r {
+		p.succeeded(r)
+		return
+	}
+	delete(p.remotes, r.id)
 	p.unwish(r.id)
 	for k := range p.table {
 		if k.only == r.id {
@@ -149,7 +175,12 @@ func (w *wiring) LinkTrack(l *mesh.Link, recv *conn.Receiver, label string) {
 	p := w.peer()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	r := p.remote(l)
+	p.opened(p.remote(l), &inbound{recv: recv, label: label})
+}
+
+// opened takes a track in that a remote peer sends from now on; p.mu is held.
+func (p *Peer) opened(r *remote, in *inbound) {
+	label := in.label
 	pub := publication{origin: r.id, via: r.id, fromHub: r.hub, label: label}
 	if origin, inner, ok := splitLabel(label); ok && r.hub {
 		pub.origin, pub.label = origin, inner
@@ -169,7 +200,7 @@ func (w *wiring) LinkTrack(l *mesh.Link, recv *conn.Receiver, label string) {
 		}
 		return
 	}
-	in := &inbound{recv: recv, label: label, meter: meter{rate: p.cfg.MaxBitrate}}
+	in.meter.rate = p.cfg.MaxBitrate
 	in.began = func(t *publish.Track) bool {
 		select {
 		case p.begun <- func() { p.begin(r, in, pub, t) }:
@@ -178,15 +209,15 @@ func (w *wiring) LinkTrack(l *mesh.Link, recv *conn.Receiver, label string) {
 			return false
 		}
 	}
-	r.in[recv] = in
-	recv.SetSink(in)
+	r.in[in.recv] = in
+	in.recv.SetSink(in)
 }
 
 // begin puts a track into the table, on the Peer's goroutine.
 func (p *Peer) begin(r *remote, in *inbound, like publication, t *publish.Track) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if in.done.Load() || r.in[in.recv] != in || p.remotes[r.id] != r {
+	if in.done.Load() || r.in[in.recv] != in || !p.present(r) {
 		return
 	}
 	pub := p.table[like.key()]
@@ -218,7 +249,11 @@ func (w *wiring) LinkTrackEnded(l *mesh.Link, recv *conn.Receiver) {
 	p := w.peer()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	r := p.remote(l)
+	p.trackEnded(p.remote(l), recv)
+}
+
+// trackEnded takes it that no more comes of a track; p.mu is held.
+func (p *Peer) trackEnded(r *remote, recv *conn.Receiver) {
 	in := r.in[recv]
 	if in == nil {
 		return
@@ -226,9 +261,14 @@ func (w *wiring) LinkTrackEnded(l *mesh.Link, recv *conn.Receiver) {
 	delete(r.in, recv)
 	r.dropped += in.meter.dropped.Load()
 	in.close()
+	p.vacate(r, in)
+}
+
+// vacate takes a track that ended out of its publication; p.mu is held.
+func (p *Peer) vacate(r *remote, in *inbound) {
 	for _, pub := range p.table.from(r.id) {
 		i := pub.find(in.name())
-		if i < 0 {
+		if i < 0 || pub.slots[i].track != in.track.Load() {
 			continue
 		}
 		if len(pub.slots) == 1 {

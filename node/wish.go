@@ -109,7 +109,8 @@ func (p *Peer) takeWishes(l *mesh.Link, wishes []streamWish, now time.Time) {
 		}
 		for _, sub := range r.subs {
 			if sub.label == w.Label && sub.send.Kind == codec.Video {
-				told = append(told, func() { sub.forward.SetWish(wish, now) })
+				forward := sub.forward
+				told = append(told, func() { forward.SetWish(wish, now) })
 			}
 		}
 	}

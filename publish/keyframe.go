@@ -18,6 +18,7 @@ type requests struct {
 	ask     func() // nil: the publisher cannot be asked
 	waiting atomic.Bool
 	asked   atomic.Uint64
+	open    atomic.Int64 // when the publisher was asked and has not answered since, Unix time in ns; 0: it has
 
 	mu   sync.Mutex
 	last time.Time // guarded by mu
@@ -36,6 +37,7 @@ func (r *requests) request(now time.Time) {
 	r.waiting.Store(!due)
 	r.mu.Unlock()
 	if due {
+		r.open.CompareAndSwap(0, now.UnixNano())
 		r.asked.Add(1)
 		r.ask()
 	}
@@ -43,12 +45,20 @@ func (r *requests) request(now time.Time) {
 
 // packet is called for each packet of the track.
 func (r *requests) packet(keyframe bool, now time.Time) {
-	if !r.waiting.Load() {
-		return
-	}
 	if keyframe {
+		r.open.Store(0)
 		r.waiting.Store(false)
-		return
 	}
-	r.request(now)
+	if r.waiting.Load() {
+		r.request(now)
+	}
+}
+
+// deafAfter is how long a key picture takes at most that was asked for: two
+// requests, and a round trip of a bad path.
+const deafAfter = time.Second
+
+func (r *requests) deaf(now time.Time) bool {
+	open := r.open.Load()
+	return open != 0 && now.UnixNano()-open >= int64(deafAfter)
 }

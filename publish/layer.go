@@ -332,6 +332,10 @@ func (l *Layer) RequestKeyframe(now time.Time) {
 // Requestable reports whether the publisher can be asked for key pictures.
 func (l *Layer) Requestable() bool { return l.requests.ask != nil }
 
+// Deaf reports whether the publisher was asked for a key picture a second ago or
+// more and has made none since: behind a connection nobody knows whether it can.
+func (l *Layer) Deaf(now time.Time) bool { return l.requests.deaf(now) }
+
 // Report takes a sender report of the publisher (RFC 3550 section 6.4.1): the
 // NTP time, its own timestamp at that time, and when the report arrived.
 func (l *Layer) Report(ntp uint64, rtp uint32, arrival time.Time) {

@@ -12,6 +12,12 @@ type Place struct {
 	Spatial, Temporal    uint8
 	LayerStart, LayerEnd bool // first, last packet of the frame; a picture has one for each spatial layer
 
+	// What the codec's own descriptor says, in VP8 and VP9, if there is no dependency
+	// descriptor; modulo 1<<7 or 1<<15.
+	HasPicture bool
+	TL0        uint8  // TL0PICIDX, 0 if there is none
+	Picture    uint16 // picture id
+
 	// Sync: who has all lower temporal layers can decode the frame, whatever they
 	// have of its own. A role of Switch counts for them too.
 	Sync bool
@@ -80,8 +86,9 @@ func gridRole(g *Targets, what uint8, spatial, temporal int) (roles uint64) {
 // that it knows. Y says that a frame depends on layer 0 only (RFC 7741 section
 // 4.2), so that a viewer may come to its layer here, to no higher one.
 func placeVP8(d *descriptor.VP8, marker bool) Place {
+	p := Place{HasPicture: d.PictureIDBits != 0, Picture: d.PictureID, TL0: d.TL0}
 	if !d.HasTID {
-		return Place{}
+		return p
 	}
 	what := turnNone
 	switch {
@@ -90,10 +97,9 @@ func placeVP8(d *descriptor.VP8, marker bool) Place {
 	case d.LayerSync && d.TID > 0:
 		what = turnSync
 	}
-	return Place{
-		Targets: vp8Targets, Active: vp8Targets.all(), Roles: gridRoles[what][0][d.TID],
-		Temporal: d.TID, LayerStart: d.Start, LayerEnd: marker, Sync: what == turnSync,
-	}
+	p.Targets, p.Active, p.Roles = vp8Targets, vp8Targets.all(), gridRoles[what][0][d.TID]
+	p.Temporal, p.LayerStart, p.LayerEnd, p.Sync = d.TID, d.Start, marker, what == turnSync
+	return p
 }
 
 // placeVP9 places a packet by its descriptor (RFC 9628 section 4.2). Spatial
@@ -101,8 +107,9 @@ func placeVP8(d *descriptor.VP8, marker bool) Place {
 // refers to no other picture it would be allowed as well, but then the picture's
 // end has been marked on the layer below already.
 func placeVP9(d *descriptor.VP9) Place {
+	p := Place{HasPicture: d.PictureIDBits != 0, Picture: d.PictureID, TL0: d.TL0}
 	if !d.Layered {
-		return Place{}
+		return p
 	}
 	what := turnNone
 	switch {
@@ -112,10 +119,9 @@ func placeVP9(d *descriptor.VP9) Place {
 		what = turnOwn
 	}
 	t := min(d.TID, gridTemporal-1)
-	return Place{
-		Targets: vp9Targets, Active: vp9Targets.all(), Roles: gridRoles[what][d.SID][t],
-		Spatial: d.SID, Temporal: t, LayerStart: d.Start, LayerEnd: d.End,
-	}
+	p.Targets, p.Active, p.Roles = vp9Targets, vp9Targets.all(), gridRoles[what][d.SID][t]
+	p.Spatial, p.Temporal, p.LayerStart, p.LayerEnd = d.SID, t, d.Start, d.End
+	return p
 }
 
 // placeFrame places a packet by its dependency descriptor, whose structure has

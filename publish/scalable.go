@@ -21,13 +21,20 @@ type scalable struct {
 	look     func([]byte) Info
 	vp8, vp9 bool
 
-	parser *descriptor.Parser // nil: there was no dependency descriptor yet
-	known  [2]template        // the newest first
+	parser   *descriptor.Parser // nil: there was no dependency descriptor yet
+	known    [2]template        // the newest first
+	lessons  int                // structures that came since lessonAt
+	lessonAt time.Time
 
 	spatial [descriptor.MaxSpatialLayers]spatial
 	told    atomic.Int64 // when a key picture said last what layers there are, Unix time in ns
 	count   atomic.Int32 // of spatial layers, as the last key picture said, or as were seen since
 }
+
+// maxLessons bounds the structures of dependency descriptors that are read within
+// a second: each may be new and take 7 kB. Key pictures alone bring one, and a
+// stream of nothing else has 60.
+const maxLessons = 120
 
 // template is a structure with the targets that were made of it.
 type template struct {
@@ -105,6 +112,9 @@ func (s *scalable) inspectFrame(dependency []byte, at time.Time) (Info, Place) {
 	if s.parser == nil {
 		s.parser = new(descriptor.Parser)
 	}
+	if descriptor.Carries(dependency) && !s.learns(at) {
+		return Info{}, Place{}
+	}
 	f, err := s.parser.Parse(dependency)
 	if err != nil {
 		return Info{}, Place{}
@@ -121,6 +131,15 @@ func (s *scalable) inspectFrame(dependency []byte, at time.Time) (Info, Place) {
 	}
 	s.seen(f.SpatialID, at)
 	return info, placeFrame(&f, s.targets(f.Structure))
+}
+
+// learns reports whether one more structure may be read.
+func (s *scalable) learns(at time.Time) bool {
+	if passed := at.Sub(s.lessonAt); passed < 0 || passed >= time.Second {
+		s.lessons, s.lessonAt = 0, at
+	}
+	s.lessons++
+	return s.lessons <= maxLessons
 }
 
 // seen notes a packet of a spatial layer.

@@ -70,22 +70,21 @@ func newTargets(s *descriptor.Structure) *Targets {
 	t := &Targets{count: int(s.TargetCount)}
 	for i, of := range s.Targets[:t.count] {
 		t.layers[i] = targetLayers{of.SpatialID, of.TemporalID}
-		for j := range t.count {
-			if subset(s, j, i) {
-				t.within[i] |= 1 << j
+		t.within[i] = t.all()
+	}
+	for i := range s.Templates[:s.TemplateCount] {
+		d := &s.Templates[i].DTIs
+		var present uint32
+		for target := range t.count {
+			if d[target] != descriptor.NotPresent {
+				present |= 1 << target
+			}
+		}
+		for target := range t.count {
+			if present>>target&1 == 0 { // so it has no part of those that need the template
+				t.within[target] &^= present
 			}
 		}
 	}
 	return t
-}
-
-// subset reports whether all templates of target a are templates of target b.
-func subset(s *descriptor.Structure, a, b int) bool {
-	for i := range s.Templates[:s.TemplateCount] {
-		d := &s.Templates[i].DTIs
-		if d[a] != descriptor.NotPresent && d[b] == descriptor.NotPresent {
-			return false
-		}
-	}
-	return true
 }

@@ -48,10 +48,14 @@ type option struct {
 // maxOptions bounds what is chosen from.
 const maxOptions = 2 * publish.MaxLayers
 
-// appendOptions lists what the layers of a track offer, from low to high.
+// appendOptions lists what the layers of a track offer, from low to high, within the
+// capacity of options.
 func appendOptions(options []option, layers []*publish.Layer, now time.Time) []option {
 	for _, l := range layers {
 		n := l.SpatialLayers()
+		if len(options)+max(n, 1) > cap(options) {
+			break
+		}
 		if n < 2 {
 			o := option{quality: whole(l), usable: l.Active(now)}
 			o.width, o.height = l.Size()
@@ -64,7 +68,7 @@ func appendOptions(options []option, layers []*publish.Layer, now time.Time) []o
 			options = append(options, o)
 		}
 	}
-	return options[:min(len(options), maxOptions)]
+	return options
 }
 
 // choose returns the index of the quality to send, options being in order from

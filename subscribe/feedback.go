@@ -162,7 +162,8 @@ func (f *Forwarder) stamp(now time.Time) uint32 {
 }
 
 // handleKeyframeRequest passes a PLI or FIR on. A publisher that cannot be asked
-// (a file) may have its last key picture in the history: that is sent again.
+// (a file), or that does not answer, may have its last key picture in the history:
+// that is sent again, but not to who would show it to everybody anew.
 func (f *Forwarder) handleKeyframeRequest(now time.Time) {
 	f.mu.Lock()
 	f.stats.KeyframeRequests++
@@ -171,7 +172,8 @@ func (f *Forwarder) handleKeyframeRequest(now time.Time) {
 		return
 	}
 	track := f.in.layer
-	if !track.Requestable() && f.phase == live && f.video() && now.Sub(f.replayed) >= replayInterval {
+	silent := !f.hub && (!track.Requestable() || track.Deaf(now))
+	if silent && f.phase == live && f.video() && now.Sub(f.replayed) >= replayInterval {
 		if _, ok := track.LastKeyframe(); ok {
 			f.phase = waiting
 		}

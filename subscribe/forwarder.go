@@ -38,6 +38,7 @@ type Config struct {
 	Layer   *publish.Layer // of Track: this one only; nil: what suits the wish
 	SSRC    uint32
 	RTXSSRC uint32       // 0: resend on SSRC, byte for byte
+	Hub     bool         // the subscriber passes on what it gets, and keeps a history of its own
 	CNAME   string       // RFC 7022, of the sender reports; default "weft"
 	Logger  *slog.Logger // nil discards
 }
@@ -60,6 +61,7 @@ const (
 type Forwarder struct {
 	// Set once.
 	ssrc, rtxSSRC uint32
+	hub           bool
 	cname         string
 	log           *slog.Logger
 
@@ -92,6 +94,7 @@ type Forwarder struct {
 	dripping bool  // replaying: a goroutine is at it
 	liveFrom int64 // indexes below were replayed: their timestamps are stamped
 	replayed time.Time
+	group    int64 // what was replayed then, by its key picture
 
 	rtxSeq  uint16
 	resends budget
@@ -115,7 +118,7 @@ func (in *input) WritePacket(p *publish.Packet) { in.f.receive(in, p) }
 // before Bind.
 func NewForwarder(cfg Config) *Forwarder {
 	f := &Forwarder{
-		ssrc: cfg.SSRC, rtxSSRC: cfg.RTXSSRC, cname: cfg.CNAME, log: cfg.Logger,
+		ssrc: cfg.SSRC, rtxSSRC: cfg.RTXSSRC, hub: cfg.Hub, cname: cfg.CNAME, log: cfg.Logger,
 		rtxSeq: uint16(rand.IntN(1 << 15)),
 	}
 	if f.cname == "" {

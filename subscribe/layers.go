@@ -144,9 +144,10 @@ func (f *Forwarder) decide(now time.Time) (m moves) {
 		f.forgetNext(&m)
 		f.in, f.target = m.enter, quality{}
 		f.times.rebase = true
+	} else if want.layer == f.in.layer {
+		m.leave, f.coming = f.coming, nil
 	}
 	if want.layer == f.in.layer {
-		m.leave, f.coming = f.coming, nil
 		f.aimAt(want, now)
 	}
 	spatial, _ := f.aim.layers()

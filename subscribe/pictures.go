@@ -70,12 +70,11 @@ func (i *ids) read(f format, payload []byte) (picture uint16, tl0 uint8, ok bool
 
 // place returns how the numbers of a packet that comes in order are to be moved.
 func (v *pictures) place(p *publish.Packet) mark {
-	var at ids
-	if picture, tl0, ok := at.read(v.formatOf(p), p.Payload); ok {
+	if p.HasPicture {
 		if v.rebase && v.any {
-			v.now.picture, v.now.tl0 = v.last+1-picture, v.tl0+1-tl0
+			v.now.picture, v.now.tl0 = v.last+1-p.Picture, v.tl0+1-p.TL0
 		}
-		v.any, v.rebase, v.last, v.tl0 = true, false, picture+v.now.picture, tl0+v.now.tl0
+		v.any, v.rebase, v.last, v.tl0 = true, false, p.Picture+v.now.picture, p.TL0+v.now.tl0
 	}
 	if number, ok := frameNumber(p.Dependency); ok {
 		if v.newFrames && v.anyFrame {
@@ -86,26 +85,12 @@ func (v *pictures) place(p *publish.Packet) mark {
 	return v.now
 }
 
-// formatOf returns which picture ids a packet has that are to be moved: none where
-// a dependency descriptor tells all, since the payload may be encrypted.
-func (v *pictures) formatOf(p *publish.Packet) format {
-	if len(p.Dependency) > 0 {
-		return formatNone
-	}
-	return v.format
-}
-
 // leave takes a packet of a picture that is left out on purpose.
 func (v *pictures) leave(p *publish.Packet) {
-	if v.formatOf(p) != formatVP8 {
+	if v.format != formatVP8 || !p.HasPicture || v.leaving && p.Picture == v.left {
 		return
 	}
-	var at ids
-	picture, _, ok := at.read(formatVP8, p.Payload)
-	if !ok || v.leaving && picture == v.left {
-		return
-	}
-	v.leaving, v.left = true, picture
+	v.leaving, v.left = true, p.Picture
 	v.now.picture--
 }
 

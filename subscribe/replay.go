@@ -17,8 +17,9 @@ const (
 	// longReplay is the length, in packets, from which a fresh key picture is
 	// asked for beside the replay: it would last longer than a round trip.
 	longReplay = 64
-	// replayInterval is the least time between two replays of the same group to
-	// a subscriber that asks for key pictures the publisher cannot make.
+	// replayInterval is the least time between two replays of the same group, to a
+	// subscriber that asks for key pictures the publisher cannot make, or that
+	// pauses and resumes without end.
 	replayInterval = time.Second
 )
 

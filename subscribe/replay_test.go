@@ -219,3 +219,36 @@ func TestManyLateJoiners(t *testing.T) {
 		}
 	}
 }
+
+// TestReplayInPlaceOfAKeyPicture: who asks for a key picture of a publisher that
+// makes none is shown the last one again; a hub is not, which would show it to all.
+func TestReplayInPlaceOfAKeyPicture(t *testing.T) {
+	for _, c := range []struct {
+		name                 string
+		requestable, hub     bool
+		at, later, requested int // replays at once, and when asked again 1.1 s later
+	}{
+		{"a file", false, false, 1, 2, 0},
+		{"a file, to a hub", false, true, 0, 0, 0},
+		{"a camera that does not answer", true, false, 0, 1, 2},
+		{"a camera that does not answer, to a hub", true, true, 0, 0, 2},
+	} {
+		s := newScene(t, vp8, c.requestable, true)
+		s.f.hub = c.hub
+		for n := range 20 {
+			s.picture(n, n == 0)
+		}
+		pli := []rtcp.Packet{&rtcp.PictureLossIndication{MediaSSRC: mainSSRC}}
+		s.f.HandleRTCP(pli, s.now.Add(replayInterval))
+		for n := 20; n < 70; n++ {
+			s.picture(n, false)
+		}
+		equal(t, c.name+": replays", s.f.Stats().Replays, uint64(c.at))
+		s.f.HandleRTCP(pli, s.now.Add(replayInterval))
+		for n := 70; n < 90; n++ {
+			s.picture(n, false)
+		}
+		equal(t, c.name+": replays later", s.f.Stats().Replays, uint64(c.later))
+		equal(t, c.name+": asked", s.asked, c.requested)
+	}
+}

@@ -152,7 +152,7 @@ func (f *Forwarder) start(p *publish.Packet, now time.Time) (wantKey bool) {
 		return false
 	}
 	key, ok := f.in.layer.LastKeyframe()
-	if !ok {
+	if !ok || f.group == key && now.Sub(f.replayed) < replayInterval {
 		return f.video()
 	}
 	f.times.anchor(ts, now)
@@ -160,7 +160,7 @@ func (f *Forwarder) start(p *publish.Packet, now time.Time) (wantKey bool) {
 	f.phase, f.cursor, f.boundary = replaying, key, false
 	f.liveFrom = newest + 1 // moved on until the end of the replay
 	f.stats.Replays++
-	f.replayed = now
+	f.replayed, f.group = now, key
 	// What is kept shows a picture at once; when it is long, a fresh key picture
 	// is less to send. drip jumps to it.
 	return newest-key > longReplay
@@ -190,20 +190,22 @@ func (f *Forwarder) plan(p *publish.Packet, liveTS uint32, out *parcel) DropReas
 	if late {
 		// The subscriber has asked for it, perhaps, and need not get it twice.
 		e.sent = f.stamp(p.Arrival)
+		m = e.mark
 	} else {
-		e.mark = f.pictures.place(p)
-		e.target = uint8(f.aim.current)
+		m = f.pictures.place(p)
+		m.target = uint8(f.aim.current)
 		f.times.sent(p.Timestamp, liveTS, p.Arrival)
 	}
-	sent, marker := part(p, e.target)
+	sent, marker := part(p, m.target)
 	if !late {
 		f.torn = !marker && f.video()
 	}
 	if sent {
-		e.apply(f.pictures.format, out, p)
+		m.apply(f.pictures.format, out, p)
 	} else { // lost, and of a layer that is not sent, as shows only now
-		e.target, out.payload = filler, nil
+		m.target, out.payload = filler, nil
 	}
+	e.mark = m
 	out.header = rtp.Header{
 		Version: 2, Marker: marker, PayloadType: f.payload.Type,
 		SequenceNumber: uint16(number), Timestamp: liveTS, SSRC: f.ssrc,

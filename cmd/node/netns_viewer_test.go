@@ -30,7 +30,7 @@ const (
 	// settling is for how long a stream comes before frames count.
 	settling = 3 * time.Second
 	// late is when a packet is lost to a decoder although it comes: so long after
-	// its schedule, which the fastest packet sets. Chromium waits for three seconds.
+	// its schedule. Chromium waits for three seconds.
 	late = time.Second
 	// clock is that of RTP video, in Hz.
 	clock = 90000
@@ -111,23 +111,24 @@ func runViewer(text string) error {
 	select {
 	case <-tape.full:
 	case <-ctx.Done():
+		tape.mu.Lock()
+		defer tape.mu.Unlock()
 		return fmt.Errorf("%d packets and no end after %v", len(tape.packets), task.For+time.Minute)
 	}
 	tape.mu.Lock()
 	defer tape.mu.Unlock()
-	return json.NewEncoder(os.Stdout).Encode(task.judge(tape.packets))
+	return json.NewEncoder(os.Stdout).Encode(task.judge(tape.packets, tape.packets[tape.first]))
 }
 
-// tape is a sink that keeps packets: from the first key picture after a while on,
-// until For and what may be late of it are over.
+// tape is a sink that keeps packets until For and what may be late of it are over.
 type tape struct {
 	viewing
 	full chan struct{}
 
 	mu      sync.Mutex
-	began   time.Time
 	done    bool
 	packets []taped
+	first   int // of packets: the key picture from which frames count, 0: it has not come
 }
 
 // taped is a packet with what a judge wants to know.
@@ -141,17 +142,21 @@ type taped struct {
 func (t *tape) WritePacket(p *publish.Packet) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.began.IsZero() {
-		t.began = p.Arrival
-	}
-	if t.done || len(t.packets) == 0 && (!p.Keyframe || p.Arrival.Sub(t.began) < settling) {
+	if t.done {
 		return
 	}
 	t.packets = append(t.packets, taped{
 		check.Packet{Seq: p.Seq, Timestamp: p.Timestamp, Marker: p.Marker, Payload: slices.Clone(p.Payload)},
 		p.Index, p.Arrival,
 	})
-	if p.Timestamp-t.packets[0].Timestamp > ticks(t.For+late) && p.Index > t.packets[0].index {
+	if t.first == 0 {
+		if p.Keyframe && p.Arrival.Sub(t.packets[0].arrival) >= settling {
+			t.first = len(t.packets) - 1
+		}
+		return
+	}
+	first := t.packets[t.first]
+	if p.Timestamp-first.Timestamp > ticks(t.For+late) && p.Index > first.index {
 		t.done = true
 		close(t.full)
 	}
@@ -182,32 +187,24 @@ func (v verdict) String() string {
 
 func ticks(d time.Duration) uint32 { return uint32(d.Seconds() * clock) }
 
-// judge looks at a stream that begins with a key picture.
-func (task viewing) judge(packets []taped) verdict {
-	first := packets[0]
+// judge looks at a stream from first on, which is of a key picture. What follows
+// it may have come before it, if it was lost and repaired.
+func (task viewing) judge(packets []taped, first taped) verdict {
 	length := ticks(task.For)
 	v := verdict{Sent: int(length) * task.FPS / clock}
 	packets = slices.DeleteFunc(packets, func(p taped) bool {
 		return p.index < first.index || p.Timestamp-first.Timestamp >= length
 	})
-	// behind is by how much p came later than its timestamp says, compared to the
-	// first packet.
-	behind := func(p taped) time.Duration {
-		return p.arrival.Sub(first.arrival) - time.Duration(p.Timestamp-first.Timestamp)*time.Second/clock
-	}
-	fastest := time.Duration(0)
-	for _, p := range packets {
-		fastest = min(fastest, behind(p))
-	}
 	var inTime []check.Packet
 	frames := map[uint32]time.Duration{}
 	highest := first.index - 1
+	behind := task.schedule(packets)
 	for _, p := range packets {
 		if p.index < highest {
 			v.Repaired++
 		}
 		highest = max(highest, p.index)
-		after := behind(p) - fastest
+		after := behind(p)
 		frames[p.Timestamp] = max(frames[p.Timestamp], after)
 		if after > late {
 			v.Late++
@@ -223,6 +220,33 @@ func (task viewing) judge(packets []taped) verdict {
 	v.Packets, v.Decoded = len(inTime), report.Frames
 	v.Behind = quantiles(frames)
 	return v
+}
+
+// schedule returns a function that says by how much a packet came after its
+// schedule: that of the fastest packet of the frames of a second before and after
+// it, since a busy machine holds up all of them.
+func (task viewing) schedule(packets []taped) func(taped) time.Duration {
+	first := packets[0]
+	// after is by how much p came later than its timestamp says.
+	after := func(p taped) time.Duration {
+		return p.arrival.Sub(first.arrival) - time.Duration(p.Timestamp-first.Timestamp)*time.Second/clock
+	}
+	fastest := map[uint32]time.Duration{}
+	for _, p := range packets {
+		if d, ok := fastest[p.Timestamp]; !ok || after(p) < d {
+			fastest[p.Timestamp] = after(p)
+		}
+	}
+	step := clock / uint32(task.FPS)
+	return func(p taped) time.Duration {
+		base := after(p)
+		for i := -task.FPS; i <= task.FPS; i++ {
+			if d, ok := fastest[p.Timestamp+uint32(i)*step]; ok {
+				base = min(base, d)
+			}
+		}
+		return after(p) - base
+	}
 }
 
 func quantiles(frames map[uint32]time.Duration) (q [4]time.Duration) {

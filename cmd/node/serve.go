@@ -19,7 +19,8 @@ func (a *app) serveCommand(use string) *cobra.Command {
 		Use:  use,
 		Args: noArguments,
 		Long: `Serves rooms on one HTTP port: the page at / and /r/ROOM, signaling at /nats,
-an API at /api/v1, and a hub that enters a room when its page is opened.
+an API at /api/v1, and a hub that enters a room when its page is opened. Others
+publish by WHIP at /whip/ROOM and watch by WHEP at /whep/ROOM.
 Prints one line with "ready":true and the URLs when it is up.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.serve(cmd, cfg, guard) },
 	}
@@ -98,6 +99,9 @@ func (a *app) announce(info serve.Info) {
 
 func banner(w io.Writer, info serve.Info) {
 	fmt.Fprintf(w, "\n  Weft is ready. Open a room in a browser:\n\n    %s\n\n", info.URL)
+	if info.WHIP != "" {
+		fmt.Fprintf(w, "  OBS and others publish by WHIP into %sROOM, any token; players watch %sROOM\n\n", info.WHIP, info.WHEP)
+	}
 	if strings.HasPrefix(info.URL, "https:") {
 		_ = serve.WriteQR(w, info.URL) // a loopback URL means another machine to a phone
 		fmt.Fprintf(w, "\n  The certificate is checked by its SHA-256, which the browser shows too:\n    %s\n\n", info.CertSHA256)

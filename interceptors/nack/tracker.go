@@ -158,16 +158,6 @@ func (t *Tracker) Repaired(seq uint16, last bool, now time.Time) {
 	}
 }
 
-// Skip gives up what is missing before a number: a key picture begins there, and
-// who decodes starts at it.
-func (t *Tracker) Skip(before uint16) {
-	d := int64(int16(before - uint16(t.newest)))
-	if !t.started || d > maxAhead {
-		return
-	}
-	t.giveUpBefore(t.newest + d)
-}
-
 // begin starts at a number, the first or the first after a restart.
 func (t *Tracker) begin(seq uint16, last bool, at time.Duration) {
 	t.newest = 1<<16 + int64(seq)

@@ -14,7 +14,7 @@ const ms = time.Millisecond
 // Due is called, and must give want.
 type step struct {
 	at   int
-	do   rune // 'a' arrived, 'e' arrived and ended its frame, 'r' repaired, 's' skip, 't' nothing
+	do   rune // 'a' arrived, 'e' arrived and ended its frame, 'r' repaired, 't' nothing
 	seq  uint16
 	want []uint16
 }
@@ -110,11 +110,6 @@ var scenarios = []scenario{
 		Stats{Lost: 1, Asked: 1, Repeated: 9, GivenUp: 1},
 	},
 	{
-		"a key picture makes what was before useless", Config{}, 0,
-		[]step{{0, 'a', 1, nil}, {0, 'a', 6, seqs(2, 5)}, {1, 's', 5, nil}, {113, 't', 0, []uint16{5}}, {114, 's', 7, nil}, {115, 's', 5000, nil}},
-		Stats{Lost: 4, Asked: 4, Repeated: 1, GivenUp: 4},
-	},
-	{
 		"a burst beyond the bound", Config{}, 0,
 		[]step{{0, 'a', 10, nil}, {0, 'a', 2011, seqs(2011-1023, 2010)}, {1, 'a', 2012, nil}, {2, 'r', 1000, nil}, {3, 'r', 500, nil}},
 		Stats{Lost: 2000, Asked: 1023, Recovered: 1, GivenUp: 978},
@@ -204,8 +199,6 @@ func (st step) tell(tr *Tracker, now time.Time) {
 		tr.Arrived(st.seq, st.do == 'e', now)
 	case 'r':
 		tr.Repaired(st.seq, false, now)
-	case 's':
-		tr.Skip(st.seq)
 	}
 }
 

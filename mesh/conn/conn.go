@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -21,6 +22,14 @@ type Options struct {
 	Polite bool
 	// Handler is told what happens.
 	Handler Handler
+	// Complete is for a party that cannot be told of candidates later (WHIP, WHEP):
+	// its descriptions hold all of ours, and no data channels. See complete.go.
+	Complete bool
+	// SendOnly takes no media of the other side (WHEP).
+	SendOnly bool
+	// Near is the address of ours at which the other side has reached us already,
+	// if it is known: with Complete its candidate comes first.
+	Near netip.Addr
 	// Logger takes what is worth a line; nil is the API's.
 	Logger *slog.Logger
 }
@@ -32,6 +41,7 @@ type phase uint8
 const (
 	phaseNew     phase = iota // no description yet
 	phaseOffered              // our data-only offer is out
+	phaseCounter              // likewise with media, see complete.go
 	phaseUp                   // the first exchange is done
 )
 
@@ -39,16 +49,20 @@ const (
 // goroutine (the link's) unless they say otherwise.
 type Conn struct {
 	// Set once.
-	api    *API
-	polite bool
-	log    *slog.Logger
-	events *events
+	api      *API
+	polite   bool
+	complete bool
+	near     netip.Addr
+	log      *slog.Logger
+	events   *events
 
 	// Owned by the negotiating goroutine.
 	session   *sdp.Session
 	phase     phase
 	offer     string // our first offer, while phaseOffered
 	mid       string // of the application section, what pion knows it by
+	dead      bool   // pion knows it with port 0: there is no SCTP
+	theirs    string // with Complete: the other side's description, for a restart
 	restart   bool   // the next Offer restarts ICE
 	setup     string // our DTLS role as descriptions say it, "active" or "passive"
 	local     sdp.Local
@@ -75,6 +89,8 @@ type Conn struct {
 
 	offers, offerBytes, sections atomic.Uint64 // made, length and sections of the last one
 
+	wished atomic.Pointer[map[uint32]struct{}] // SSRCs of the wishes; replaced, never changed
+
 	stop chan struct{} // closed by Close and fail: goroutines end
 
 	pion    sync.Mutex // guards pending, and orders descriptions given to pion
@@ -99,9 +115,11 @@ func (a *API) New(o Options) (*Conn, error) {
 	c := &Conn{
 		api:       a,
 		polite:    o.Polite,
+		complete:  o.Complete,
+		near:      o.Near,
 		log:       log,
 		events:    newEvents(o.Handler),
-		session:   sdp.NewSession(sdp.Config{Polite: o.Polite, Application: true}),
+		session:   sdp.NewSession(sdp.Config{Polite: o.Polite, Application: !o.Complete, SendOnly: o.SendOnly}),
 		receivers: map[string]*Receiver{},
 		senders:   map[string]*Sender{},
 		closed:    make(chan struct{}),
@@ -177,7 +195,7 @@ func (c *Conn) HandleOffer(ctx context.Context, offer string) (answer string, ig
 		}
 	}
 	if c.phase == phaseNew {
-		answer, err = c.firstAnswer(offer)
+		answer, err = c.firstAnswer(ctx, offer)
 		return answer, false, err
 	}
 	if c.session.State() != sdp.Stable && !c.polite {
@@ -209,6 +227,8 @@ func (c *Conn) HandleAnswer(ctx context.Context, answer string) error {
 		return errors.New("conn: an answer without an offer of ours")
 	case phaseOffered:
 		return c.firstAnswered(answer)
+	case phaseCounter:
+		return c.counterAnswered(answer)
 	}
 	changes, err := c.session.HandleAnswer(answer)
 	if err != nil {
@@ -231,7 +251,7 @@ func (c *Conn) AddCandidate(candidate signal.Candidate) error {
 	if candidate.Candidate == "" {
 		return nil
 	}
-	if c.phase == phaseNew || c.phase == phaseOffered {
+	if c.phase != phaseUp {
 		return ErrNoDescription
 	}
 	if u := candidate.Ufrag(); u != "" && u != c.RemoteUfrag() {
@@ -260,7 +280,28 @@ func (c *Conn) addCandidate(candidate signal.Candidate) error {
 
 // SetSends replaces the wishes: all local tracks that the other side should
 // get. Nothing changes before the next Offer; see Needed.
-func (c *Conn) SetSends(sends []sdp.Send) { c.session.SetSends(sends) }
+func (c *Conn) SetSends(sends []sdp.Send) {
+	wished := map[uint32]struct{}{}
+	for _, s := range sends {
+		wished[s.SSRC], wished[s.RTXSSRC] = struct{}{}, struct{}{}
+		for _, l := range s.Layers {
+			wished[l.SSRC], wished[l.RTXSSRC] = struct{}{}, struct{}{}
+		}
+	}
+	c.wished.Store(&wished)
+	c.session.SetSends(sends)
+}
+
+// wishes reports whether an SSRC of ours is that of a wish: the other side may
+// agree to it again at any time.
+func (c *Conn) wishes(ssrc uint32) bool {
+	wished := c.wished.Load()
+	if wished == nil {
+		return false
+	}
+	_, ok := (*wished)[ssrc]
+	return ok
+}
 
 // Needed reports whether an offer of ours would change something and may be
 // made now.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -320,6 +321,35 @@ func TestCloseIsHeardAndIdempotent(t *testing.T) {
 			t.Errorf("handler was called after Close")
 		}
 	})
+}
+
+// A peer that leaves when DTLS is up and the control channel is not yet open is
+// heard of at once.
+func TestCloseBeforeControlOpens(t *testing.T) {
+	left := 0
+	for after := range 12 {
+		inBubble(t, func(t *testing.T, w *wan, a, b *peer) {
+			a.do(a.negotiate)
+			eventually(t, "DTLS", func() bool { return a.conn.State() == StateConnected })
+			time.Sleep(time.Duration(after) * 5 * time.Millisecond)
+			open := false
+			b.call(func() { open = b.open })
+			if open || b.conn.State() != StateConnected {
+				return
+			}
+			left++
+			a.close()
+			time.Sleep(time.Second)
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			if !slices.Contains(b.states, StateClosed) && b.closes == 0 {
+				t.Errorf("after %d ms: states %v", 5*after, b.states)
+			}
+		})
+	}
+	if left == 0 {
+		t.Error("there was no such moment")
+	}
 }
 
 // Closing at any moment of coming up leaves nothing behind.

@@ -2,6 +2,7 @@ package conn
 
 import (
 	"bytes"
+	"reflect"
 	"time"
 
 	"github.com/pion/webrtc/v4"
@@ -66,11 +67,29 @@ func (t *transport) closedControl() {
 	}
 }
 
+// hearClose makes the end of DTLS heard before the control channel is open. From
+// then on the end of the channel is the end of the connection; before, pion says
+// nothing when the other side leaves, and time would have to tell. Called when
+// DTLS begins, which is after pion has put its own function there.
+func (t *transport) hearClose() error {
+	onClose, err := field[func()](reflect.ValueOf(t.dtls).Elem(), "internalOnCloseHandler")
+	if err != nil {
+		return err
+	}
+	*onClose = func() { // of pion's DTLS, under a lock of its own
+		if !t.stopped.Load() && !t.wasOpen.Load() {
+			t.conn.spawn(func() { t.conn.report(StateClosed) })
+		}
+	}
+	return nil
+}
+
 // openedControl tells the handler once. A message may come before OnOpen is
 // called, which pion does on a goroutine of its own.
 func (t *transport) openedControl() {
 	t.opened.Do(func() {
 		t.open.Store(true)
+		t.wasOpen.Store(true)
 		t.conn.post(0, func(h Handler) { h.ControlOpen() })
 		t.channels.start()
 	})

@@ -66,7 +66,8 @@ func TestDependencyDescriptorOnTheWire(t *testing.T) {
 	}{
 		{"not negotiated", sdp.Sending{Extensions: map[string]int{sdp.ExtMID: 4}, Mixed: true}, short, false, rtp.ExtensionProfileOneByte},
 		{"empty", sdp.Sending{Extensions: ids(4, 8), Mixed: true}, nil, false, rtp.ExtensionProfileOneByte},
-		{"short", sdp.Sending{Extensions: ids(4, 8)}, short, true, rtp.ExtensionProfileOneByte},
+		{"short", sdp.Sending{Extensions: ids(4, 8), Mixed: true}, short, true, rtp.ExtensionProfileOneByte},
+		{"short, one-byte receiver", sdp.Sending{Extensions: ids(4, 8)}, short, false, rtp.ExtensionProfileOneByte},
 		{"16 bytes", sdp.Sending{Extensions: ids(4, 8), Mixed: true}, full, true, rtp.ExtensionProfileOneByte},
 		{"long", sdp.Sending{Extensions: ids(4, 8), Mixed: true}, long, true, rtp.ExtensionProfileTwoByte},
 		{"long, one-byte receiver", sdp.Sending{Extensions: ids(4, 8)}, long, false, rtp.ExtensionProfileOneByte},

@@ -23,6 +23,8 @@ var (
 	// ErrTooManyCandidates means that a candidate was not used because the other
 	// side gave too many for one description already.
 	ErrTooManyCandidates = errors.New("conn: too many candidates")
+	// ErrNoAddress means that no candidate of ours was found.
+	ErrNoAddress = errors.New("conn: no address of ours to be reached at")
 	// ErrHandlerSlow ends a connection whose Handler does not keep up.
 	ErrHandlerSlow = errors.New("conn: too many events wait for the handler")
 	// ErrControlClosed means that the control channel is not open.

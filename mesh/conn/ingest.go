@@ -47,6 +47,7 @@ type ingest struct {
 	reports    map[uint32]*tap        // likewise SSRCs that RTCP speaks of
 	ended      []ended                // SSRCs to be released, in the order of their ends
 	dead       map[uint32]struct{}    // SSRCs of the other side that were released
+	keep       int                    // of these are not, the last to end
 	undeclared int                    // taps that count towards maxUndeclared
 	strays     int                    // RTCP taps that count towards maxStrayRTCP
 	midID      uint8                  // header extension ids, 0 unknown
@@ -104,6 +105,7 @@ func newIngest(c *Conn, t *transport) *ingest {
 		taps:      map[uint32]*tap{},
 		reports:   map[uint32]*tap{},
 		dead:      map[uint32]struct{}{},
+		keep:      keptEnded,
 	}
 }
 

@@ -128,6 +128,30 @@ func TestLayers(t *testing.T) {
 	})
 }
 
+// A track that goes on under another SSRC has another Sender; the end of the first
+// one is told of that.
+func TestAnotherSSRC(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *wan, a, b *peer) {
+		for range 3 {
+			wish := newSend("v", codec.Video)
+			a.setSends(func([]sdp.Send) []sdp.Send { return []sdp.Send{wish} })
+			if a.conn.State() != StateConnected {
+				connect(t, a, b)
+			}
+			eventually(t, "the SSRC", func() bool {
+				b.mu.Lock()
+				defer b.mu.Unlock()
+				for _, tr := range b.tracks {
+					if tr.count() > 5 && slices.Equal(tr.r.SSRCs(), []uint32{wish.SSRC}) {
+						return true
+					}
+				}
+				return false
+			})
+		}
+	})
+}
+
 func TestLayerExtensions(t *testing.T) {
 	n := sdp.Sending{
 		ID: "v", Mid: "w01", SSRC: 9, RTXSSRC: 10, Payloads: []sdp.Payload{{Type: 96, RTX: 97}},

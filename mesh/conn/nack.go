@@ -101,15 +101,6 @@ func (n *nacks) forget(ssrc uint32) {
 	}
 }
 
-// skip gives up what a stream misses before a number.
-func (n *nacks) skip(ssrc uint32, before uint16) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if s := n.streams[ssrc]; s != nil {
-		s.t.Skip(before)
-	}
-}
-
 // arrived takes the number of a packet; last as [nack.Tracker.Arrived] has it.
 func (s *nackStream) arrived(seq uint16, last bool, now time.Time) {
 	if s == nil {
@@ -260,13 +251,4 @@ func (n *nacks) close() {
 	}
 	n.mu.Unlock()
 	n.calls.Wait()
-}
-
-// SkipLost gives up what was lost of one stream (its SSRC) before a number: a
-// key picture begins there, and nobody needs what was before any more. It may be
-// called from any goroutine, from [RTPSink.ReceiveRTP] too.
-func (r *Receiver) SkipLost(ssrc uint32, before uint16) {
-	if asking := r.conn.transport.Load().in.fb.nacks; asking != nil {
-		asking.skip(ssrc, before)
-	}
 }

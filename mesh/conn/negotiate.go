@@ -1,6 +1,7 @@
 package conn
 
 import (
+	"context"
 	"fmt"
 	"strconv"
 	"strings"
@@ -55,7 +56,7 @@ func (c *Conn) firstAnswered(answer string) error {
 // answer. One with media (WHIP, WHEP) is the session's, and pion gets one made
 // up with the same transport: port 0 for the application section if the offer
 // has none starts ICE and DTLS but not SCTP.
-func (c *Conn) firstAnswer(offer string) (string, error) {
+func (c *Conn) firstAnswer(ctx context.Context, offer string) (string, error) {
 	c.setup = "passive"
 	if attribute(offer, "a=setup:") == "passive" { // insists, against RFC 8842 section 5.2
 		c.setup = "active"
@@ -64,7 +65,7 @@ func (c *Conn) firstAnswer(offer string) (string, error) {
 		}
 	}
 	t := c.transport.Load()
-	if dataOnly(offer) {
+	if !c.complete && dataOnly(offer) {
 		answer, err := t.answer(offer)
 		if err != nil {
 			return "", fmt.Errorf("conn: answer first offer: %w", err)
@@ -82,13 +83,22 @@ func (c *Conn) firstAnswer(offer string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("conn: answer first offer: %w", err)
 	}
-	mid, live := applicationMid(offer)
+	mid, live := noMid, false
+	if !c.complete {
+		mid, live = applicationMid(offer)
+	}
 	answer, err := t.answer(syntheticSDP(mid, remote, !live))
 	if err != nil {
 		return "", fmt.Errorf("conn: answer first offer: %w", err)
 	}
-	c.mid = mid
+	c.mid, c.dead = mid, !live
 	c.readLocal(answer)
+	if c.complete {
+		c.theirs = offer
+		if err := c.awaitCandidates(ctx); err != nil {
+			return "", fmt.Errorf("conn: answer first offer: %w", err)
+		}
+	}
 	out, err := c.session.HandleOffer(offer)
 	if err != nil {
 		return "", fmt.Errorf("conn: answer first offer: %w", err)
@@ -165,9 +175,9 @@ func (c *Conn) apply(ch sdp.Changes) {
 	for _, n := range ch.Sends {
 		s := c.senders[n.ID]
 		if s == nil || s.ssrc != n.SSRC || s.rtxSSRC != n.RTXSSRC {
-			if s != nil {
-				in.closeSender(s)
-				c.post(0, func(h Handler) { h.SendClosed(s) })
+			if old := s; old != nil {
+				in.closeSender(old)
+				c.post(0, func(h Handler) { h.SendClosed(old) })
 			}
 			s = newSender(c, n, "")
 			c.senders[n.ID] = s
@@ -191,8 +201,12 @@ func syntheticSDP(mid string, r sdp.Remote, dead bool) string {
 	if setup == "" {
 		setup = "actpass"
 	}
+	lite := ""
+	if r.Lite {
+		lite = "a=ice-lite\r\n"
+	}
 	var b strings.Builder
-	b.WriteString("v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE " + mid +
+	b.WriteString("v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n" + lite + "a=group:BUNDLE " + mid +
 		"\r\nm=application " + port + " UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0" +
 		"\r\na=ice-ufrag:" + r.Ufrag + "\r\na=ice-pwd:" + r.Pwd + "\r\na=fingerprint:" + r.Fingerprint +
 		"\r\na=setup:" + setup + "\r\na=mid:" + mid + "\r\na=sctp-port:5000\r\n" + announced + "\r\n")
@@ -238,5 +252,8 @@ func applicationMid(description string) (mid string, live bool) {
 			return strings.TrimRight(v, "\r\n"), true
 		}
 	}
-	return "weft-transport", false
+	return noMid, false
 }
+
+// noMid is the mid that pion hears of where there is no application section.
+const noMid = "weft-transport"

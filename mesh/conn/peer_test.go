@@ -393,6 +393,9 @@ func (p *peer) SendClosed(s *Sender) {
 	x := p.sending[s.ID()]
 	delete(p.sending, s.ID())
 	p.mu.Unlock()
+	if x != nil && x.s != s {
+		p.fail("SendClosed of %s is about another Sender", s.ID())
+	}
 	if x != nil {
 		x.stop()
 	}

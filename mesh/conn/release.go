@@ -23,6 +23,11 @@ import (
 // packets of it may still be on their way, and cost more as strangers'.
 const releaseAfter = 10 * time.Second
 
+// keptEnded is how many SSRCs of the other side are kept beyond that, those that
+// ended last: a browser whose section pauses and goes on sends on the same SSRC
+// again, and counts its rollovers on, which a new state would not know of.
+const keptEnded = 8
+
 // ended is an SSRC whose track is closed.
 type ended struct {
 	ssrc uint32
@@ -107,15 +112,27 @@ func (in *ingest) outdated(now time.Time) (gone, theirs []uint32) {
 	for n < len(in.ended) && now.Sub(in.ended[n].at) >= releaseAfter {
 		n++
 	}
-	old := in.ended[:n]
+	spare := -in.keep // of the other side's
+	for _, e := range in.ended {
+		if !e.ours {
+			spare++
+		}
+	}
+	old := slices.Clone(in.ended[:n])
 	in.ended = in.ended[n:]
 	for _, e := range old {
 		_, declared := in.declared[e.ssrc]
 		switch {
 		case declared || in.senders[e.ssrc] != nil || in.streams[e.ssrc] != nil: // has a track again
-		case in.taps[e.ssrc].wasLate() || in.reports[e.ssrc].wasLate():
+		case e.ours && in.conn.wishes(e.ssrc), // sent on again with the same keys, its count must go on
+			in.taps[e.ssrc].wasLate() || in.reports[e.ssrc].wasLate():
+			in.ended = append(in.ended, ended{e.ssrc, e.ours, now})
+		case !e.ours && spare <= 0:
 			in.ended = append(in.ended, ended{e.ssrc, e.ours, now})
 		default:
+			if !e.ours {
+				spare--
+			}
 			delete(in.taps, e.ssrc)
 			delete(in.reports, e.ssrc)
 			gone = append(gone, e.ssrc)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/pion/srtp/v3"
 
 	"github.com/weft-rtc/weft/interceptors/codec"
+	"github.com/weft-rtc/weft/mesh/sdp"
 )
 
 // pionHolds counts what pion keeps by SSRC. Nothing must come in meanwhile.
@@ -57,18 +59,18 @@ func TestReleasesSSRCs(t *testing.T) {
 		}
 		synctest.Wait()
 		for _, p := range []*peer{a, b} {
-			if n := p.conn.Stats().SSRCs; n > 5 {
+			if n := p.conn.Stats().SSRCs; n > 5+2*keptEnded {
 				t.Errorf("%s holds %d SSRCs", p.name, n)
 			}
 			for what, n := range pionHolds(t, p.conn) {
-				if n > 5 {
+				if n > 5+keptEnded {
 					t.Errorf("%s: %d %s", p.name, n, what)
 				}
 			}
 		}
-		// 151 ended; the last of them may have been late and wait once more.
-		if n := len(b.conn.transport.Load().in.dead); n < 149 || n > 151 {
-			t.Errorf("%d dead SSRCs, want some 150", n)
+		// 151 ended; the last of them are kept, or may have been late and wait once more.
+		if n := len(b.conn.transport.Load().in.dead); n < 149-keptEnded || n > 151-keptEnded {
+			t.Errorf("%d dead SSRCs, want some %d", n, 150-keptEnded)
 		}
 	})
 }
@@ -77,6 +79,7 @@ func TestReleasesSSRCs(t *testing.T) {
 // else, goes nowhere and counts as nobody's.
 func TestDeadSSRC(t *testing.T) {
 	r := newRig(t)
+	r.in.keep = 0
 	now := time.Now()
 	rec, s := r.open(video)
 	r.rtp(t, sinkHeader(11, 1), "m", nil)
@@ -107,6 +110,48 @@ func TestDeadSSRC(t *testing.T) {
 	r.rtp(t, sinkHeader(11, 4), "anew", nil)
 	if len(again.got) != 1 {
 		t.Errorf("an SSRC declared again brought %d packets", len(again.got))
+	}
+}
+
+// An SSRC of ours that the other side does not take for the moment keeps its place
+// in the cipher: it would count from zero again, under the same keys.
+func TestWishedSSRCsStay(t *testing.T) {
+	r := newRig(t)
+	now := time.Now()
+	wish := sdp.Send{ID: "cam", Kind: codec.Video, SSRC: 21, RTXSSRC: 22, Layers: []sdp.Layer{{RID: "q", SSRC: 23, RTXSSRC: 24}}}
+	r.p.conn.SetSends([]sdp.Send{wish})
+	s := newSender(r.p.conn, sdp.Sending{ID: "cam", SSRC: 21, RTXSSRC: 22}, "")
+	r.in.openSender(s)
+	r.in.setLayers(s, sdp.Sending{ID: "cam", Layers: wish.Layers})
+	r.in.closeSender(s)
+	if gone, _ := r.in.outdated(now.Add(2 * releaseAfter)); len(gone) != 0 || len(r.in.ended) != 4 {
+		t.Errorf("released %v, %d wait", gone, len(r.in.ended))
+	}
+	r.p.conn.SetSends(nil)
+	gone, theirs := r.in.outdated(now.Add(4 * releaseAfter))
+	slices.Sort(gone)
+	if !slices.Equal(gone, []uint32{21, 22, 23, 24}) || len(theirs) != 0 || len(r.in.ended) != 0 {
+		t.Errorf("released %v, %d wait", gone, len(r.in.ended))
+	}
+}
+
+// A browser goes on with an SSRC that it has paused, however long that was, and
+// with the rollovers that it has counted.
+func TestLastSSRCsStay(t *testing.T) {
+	r := newRig(t)
+	now := time.Now()
+	for i := range uint32(keptEnded + 3) {
+		r.in.finish(100+i, false, now.Add(time.Duration(i)))
+	}
+	for round := range 3 {
+		gone, _ := r.in.outdated(now.Add(time.Duration(round+2) * releaseAfter))
+		want := []uint32{100, 101, 102}
+		if round > 0 {
+			want = nil
+		}
+		if !slices.Equal(gone, want) {
+			t.Errorf("round %d: released %v, want %v", round, gone, want)
+		}
 	}
 }
 

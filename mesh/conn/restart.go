@@ -109,6 +109,10 @@ func (c *Conn) begin(r *restart) {
 	c.pion.Lock()
 	c.pending = r
 	c.pion.Unlock()
+	if c.complete { // nothing of the exchange goes over the path that ends
+		c.doRestart(r)
+		return
+	}
 	c.spawn(func() {
 		defer c.guard("ICE restart")
 		c.waitRestart(r)
@@ -173,7 +177,7 @@ func (c *Conn) doRestart(r *restart) {
 	t.pathless.Store(true)
 	t.ufrag.Store(r.local.Ufrag)
 	t.settings.SetICECredentials(r.local.Ufrag, r.local.Pwd)
-	if _, err := t.answer(syntheticSDP(c.mid, r.remote, false)); err != nil {
+	if _, err := t.answer(syntheticSDP(c.mid, r.remote, c.dead)); err != nil {
 		c.fail(fmt.Errorf("conn: ICE restart: %w", err))
 		return
 	}

@@ -60,6 +60,11 @@ func newTerms(n sdp.Sending, rid string) *sendTerms {
 		dependency: extensionID(n.Extensions, sdp.ExtDependencyDescriptor),
 		mixed:      n.Mixed,
 	}
+	if !t.mixed && t.dependency <= 14 {
+		// Structures would not fit, and descriptors without one cannot be read: the
+		// receiver would wait for it for ever.
+		t.dependency = 0
+	}
 	if rid != "" {
 		t.ridBytes = []byte(rid)
 		t.ridID = extensionID(n.Extensions, sdp.ExtRID)
@@ -124,9 +129,9 @@ func (s *Sender) renegotiate(n sdp.Sending) {
 // payload type one of Payloads; neither is checked. The mid extension, and of a
 // layer its RID, are added until the other side has reported on the SSRC. dependency is the packet's
 // dependency descriptor (AV1 RTP specification, appendix A), empty for none. It
-// is added where Dependency is true, but for one beyond 255 bytes, or beyond 16
-// bytes to a receiver that does not take the two-byte form (RFC 8285 section 6):
-// such a packet goes without. Nothing of the arguments is kept. Before DTLS is up
+// is added where Dependency is true, but for one beyond 255 bytes, which goes
+// without. A receiver that does not take the two-byte form (RFC 8285 section 6)
+// gets none at all. Nothing of the arguments is kept. Before DTLS is up
 // it drops the packet and returns ErrNotConnected; it never sends anything twice.
 func (s *Sender) WriteRTP(h *rtp.Header, payload, dependency []byte) error {
 	if s.closed.Load() {

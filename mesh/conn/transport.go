@@ -36,13 +36,16 @@ type transport struct {
 	ufrag      atomic.Value  // string: our ICE user name fragment, set before gathering
 	dtlsState  atomic.Int32  // webrtc.DTLSTransportState
 	open       atomic.Bool   // the control channel
+	wasOpen    atomic.Bool   // it was once
 	opened     sync.Once     // ControlOpen was posted
 	pathless   atomic.Bool   // ICE restarts and is not connected again
 	sctpClosed chan struct{} // closed when the association has ended
 	stopped    atomic.Bool   // being closed: nothing is reported any more
 
 	hostMu sync.Mutex
-	hosts  []string // candidates that an ICE restart does not change
+	hosts  []string      // candidates that an ICE restart does not change
+	all    []string      // with Options.Complete: those of this gathering
+	whole  chan struct{} // closed when there will be no others
 
 	end sync.Once
 }
@@ -63,7 +66,7 @@ func newTransport(c *Conn, answerer webrtc.DTLSRole) (*transport, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &transport{conn: c, sctpClosed: make(chan struct{})}
+	t := &transport{conn: c, sctpClosed: make(chan struct{}), whole: make(chan struct{})}
 	t.in = newIngest(c, t)
 	t.channels = newChannels(t)
 	settings.LoggerFactory = adoptingLogs{pionLogs{c.log}, t.adopt}
@@ -90,6 +93,11 @@ func (t *transport) setUp() error {
 	t.dtls.OnStateChange(func(s webrtc.DTLSTransportState) {
 		defer t.conn.guard("DTLS state")
 		t.dtlsState.Store(int32(s)) // pion holds a lock of its own here
+		if s == webrtc.DTLSTransportStateConnecting {
+			if err := t.hearClose(); err != nil {
+				t.conn.fail(err)
+			}
+		}
 		t.changed()
 	})
 	t.pc.OnICEConnectionStateChange(func(webrtc.ICEConnectionState) {
@@ -183,6 +191,9 @@ func (t *transport) addCandidate(c signal.Candidate) error {
 // gathered hands a local candidate out, with the user name fragment that pion
 // leaves empty: Peerix never uses one without (WIRE 7).
 func (t *transport) gathered(candidate *webrtc.ICECandidate) {
+	if t.conn.complete {
+		t.collect(candidate)
+	}
 	if candidate == nil || t.stopped.Load() {
 		return
 	}

@@ -23,6 +23,8 @@ func (p *parser) attribute(v string) error {
 		return p.oneOf(&m.setup, key, value, "actpass", "active", "passive", "holdconn")
 	case "sendrecv", "sendonly", "recvonly", "inactive":
 		m.dir = key
+	case "ice-lite":
+		p.d.lite = true
 	case "bundle-only":
 		m.bundleOnly = true
 	case "rtcp-mux":

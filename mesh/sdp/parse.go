@@ -14,6 +14,7 @@ type description struct {
 	media       []*media
 	candidates  int
 	mozilla     bool // the o= line is Firefox's
+	lite        bool // a=ice-lite
 }
 
 // A media is one section, or the part before the first one.

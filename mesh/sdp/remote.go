@@ -132,6 +132,7 @@ func (s *Session) offered(t *table, i int, m *media, d *description) section {
 // assign decides what a live media section carries in either direction.
 func (s *Session) assign(t *table, i int, x, prior *section, m *media, d *description) {
 	sends, receives := d.direction(m)
+	sends = sends && !s.cfg.SendOnly
 	x.send = prior.send
 	if x.send == nil && receives && !sends {
 		t.sections[i] = section{} // what stood here does not carry its wish any more

@@ -55,6 +55,7 @@ func (d *description) transport() (Remote, error) {
 	r := Remote{
 		Ufrag: or(m.ufrag, d.head.ufrag), Pwd: or(m.pwd, d.head.pwd),
 		Fingerprint: or(m.fingerprint, d.head.fingerprint), Setup: or(m.setup, d.head.setup),
+		Lite: d.lite,
 	}
 	for _, need := range []struct{ name, value string }{{"ice-ufrag", r.Ufrag}, {"ice-pwd", r.Pwd}, {"fingerprint", r.Fingerprint}} {
 		if need.value == "" {

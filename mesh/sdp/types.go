@@ -48,6 +48,9 @@ type Local struct {
 	// Candidates go into the first section of the next descriptions, each as
 	// "candidate:..."; only for answers of WHIP and WHEP, which do not trickle.
 	Candidates []string
+	// Complete says that there will be no others (RFC 8840 section 8.2), and that
+	// those of the other side may still come.
+	Complete bool
 }
 
 // Remote is what the remote side told about its transport.
@@ -57,6 +60,7 @@ type Remote struct {
 	Fingerprint string   // as in a=fingerprint
 	Setup       string   // "actpass", "active" or "passive"
 	Candidates  []string // those inside the description, each as "candidate:..."
+	Lite        bool     // it is ICE-lite (RFC 8445 section 2.5): the other side checks
 }
 
 // Config sets up a Session. Its zero value is an impolite session with Weft's
@@ -73,6 +77,9 @@ type Config struct {
 	// Application accepts an application section in an offer that came without
 	// Bootstrap. Bootstrap sets it.
 	Application bool
+	// SendOnly takes nothing that the remote side would send: a player of WHEP may
+	// say sendrecv where it only means to receive.
+	SendOnly bool
 	// SessionID is the number of the o= line, constant for the session; 0 draws
 	// one. Bootstrap replaces it by that of our first description.
 	SessionID uint64

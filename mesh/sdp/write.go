@@ -75,6 +75,9 @@ func (w *writer) transport(x *section) {
 	w.line("c=IN IP4 0.0.0.0")
 	w.line("a=ice-ufrag:%s", w.local.Ufrag)
 	w.line("a=ice-pwd:%s", w.local.Pwd)
+	if w.local.Complete {
+		w.line("a=ice-options:trickle")
+	}
 	w.line("a=fingerprint:%s", w.local.Fingerprint)
 	w.line("a=setup:%s", w.setup)
 	w.line("a=mid:%s", x.mid)
@@ -84,6 +87,9 @@ func (w *writer) transport(x *section) {
 	w.first = false
 	for _, c := range w.local.Candidates {
 		w.line("a=%s", strings.TrimPrefix(c, "a="))
+	}
+	if w.local.Complete {
+		w.line("a=end-of-candidates")
 	}
 }
 

@@ -107,6 +107,9 @@ func (s *Server) info(addr net.Addr) Info {
 	if s.broker.embedded() {
 		info.Signal = ws + "://" + first + "/nats"
 	}
+	if info.Hub {
+		info.WHIP, info.WHEP = scheme+"://"+first+"/whip/", scheme+"://"+first+"/whep/"
+	}
 	if s.cfg.MQTT {
 		info.MQTT = ws + "://" + first + "/mqtt"
 	}

@@ -46,6 +46,8 @@ func (s *Server) handler() http.Handler {
 	mux.HandleFunc("GET /api/v1/qr", serveQR)
 	mux.HandleFunc("POST /api/v1/qr", serveQR)
 
+	s.mountWHIP(mux)
+
 	cross := http.NewCrossOriginProtection()
 	cross.AddInsecureBypassPattern(mercurePath) // it checks origins itself, as /nats does
 	cross.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -58,6 +60,10 @@ func (s *Server) handler() http.Handler {
 // other requests go to protected.
 func share(allowed origins, open, protected http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if isWHIP(r.URL.Path) { // it checks origins itself
+			open.ServeHTTP(w, r)
+			return
+		}
 		api := strings.HasPrefix(r.URL.Path, "/api/") || r.URL.Path == "/config.json"
 		if api && allowed.tell(w, r) && r.Header.Get("Origin") != "" {
 			open.ServeHTTP(w, r)

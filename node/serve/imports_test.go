@@ -26,6 +26,7 @@ var layers = map[string][]string{
 	"mesh/sdp":       {"interceptors"},
 	"mesh/driver":    {"mesh/signal"},
 	"mesh/conn":      {"mesh/signal", "mesh/sdp", "interceptors"},
+	"mesh/whip":      {"mesh/sdp"},
 	"publish/source": {"publish", "interceptors"},
 }
 

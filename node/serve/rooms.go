@@ -97,7 +97,7 @@ func (rs *rooms) enter(ctx context.Context, name string, pinned bool, now time.T
 	rs.mu.Unlock()
 
 	if !ok {
-		rs.join(r) // not by ctx: others may wait for the same room
+		rs.join(r, pinned) // not by ctx: others may wait for the same room
 	}
 	select {
 	case <-r.ready:
@@ -112,7 +112,7 @@ func (rs *rooms) enter(ctx context.Context, name string, pinned bool, now time.T
 
 // join fills the entry in. A room that could not be entered is forgotten, so that
 // the next caller tries again.
-func (rs *rooms) join(r *room) {
+func (rs *rooms) join(r *room, pinned bool) {
 	defer close(r.ready)
 	hub, err := rs.make(r.name)
 	if err == nil {
@@ -125,7 +125,7 @@ func (rs *rooms) join(r *room) {
 	}
 	if err == nil {
 		r.hub = hub
-		rs.log.Info("hub entered", "room", r.name, "id", hub.ID(), "pinned", r.pinned)
+		rs.log.Info("hub entered", "room", r.name, "id", hub.ID(), "pinned", pinned)
 		return
 	}
 	r.err = fmt.Errorf("serve: hub could not enter room %q: %w", r.name, err)

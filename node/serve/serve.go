@@ -30,6 +30,7 @@ import (
 
 	"github.com/pion/webrtc/v4"
 
+	"github.com/weft-rtc/weft/mesh/whip"
 	"github.com/weft-rtc/weft/node/serve/access"
 )
 
@@ -138,6 +139,8 @@ type Info struct {
 	URLs   []string `json:"urls"`            // the same by every address of this machine
 	Signal string   `json:"signal"`          // for weft publish --signal: NATS over WebSocket, or the broker without user and query
 	MQTT   string   `json:"mqtt,omitempty"`  // MQTT over WebSocket
+	WHIP   string   `json:"whip,omitempty"`  // in front of a room's name: where OBS and others publish
+	WHEP   string   `json:"whep,omitempty"`  // likewise: where players watch
 	UDP    []string `json:"udp,omitempty"`   // media addresses of the hub
 	TCP    []string `json:"tcp,omitempty"`   // the same by ICE-TCP
 	Hub    bool     `json:"hub"`             // whether rooms get a hub
@@ -168,7 +171,8 @@ type Server struct {
 	mqtt    *bridge // nil without MQTT as well
 	mercure *mercure
 
-	rooms *rooms // nil without a hub
+	rooms *rooms         // nil without a hub
+	whip  *whip.Endpoint // likewise
 }
 
 // New validates the configuration, reads the certificate and starts nothing.

@@ -53,6 +53,9 @@ func (p *Parser) Parse(ext []byte) (Frame, error) {
 	return f, nil
 }
 
+// Carries reports whether an extension has a structure in it, before it is parsed.
+func Carries(ext []byte) bool { return len(ext) > 3 && ext[3]&0x80 != 0 }
+
 // extended are the flags of the fourth byte.
 type extended struct{ structure, active, dtis, diffs, chains bool }
 
