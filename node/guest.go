@@ -32,6 +32,8 @@ var (
 	ErrGuestOffer = errors.New("offer is not acceptable")
 	// ErrGuestDescription: its description cannot be read.
 	ErrGuestDescription = errors.New("description cannot be read")
+	// ErrGuestRefused: Verify does not let it in.
+	ErrGuestRefused = errors.New("guest is refused")
 	// ErrNothingToWatch: nothing is published that the guest asks for.
 	ErrNothingToWatch = errors.New("nothing to watch")
 	// ErrGuestReplaced ends a guest whose stream another one publishes since.
@@ -66,6 +68,8 @@ type GuestConfig struct {
 	// Ended is called once when a guest that was admitted is gone, with the reason, on
 	// a goroutine of its own.
 	Ended func(error)
+	// Vetted guests were let in by whoever admits them; Verify is not asked.
+	Vetted bool
 }
 
 // Watch says what a guest sees.
@@ -105,8 +109,7 @@ type Guest struct {
 }
 
 // Admit lets a guest in, or returns one of the errors above. ctx bounds it. The Peer
-// has to be a hub in a room. Whoever calls it has decided that the guest may come:
-// Config.Verify and Config.Rights are about peers that come by signaling.
+// has to be a hub in a room.
 func (p *Peer) Admit(ctx context.Context, cfg GuestConfig) (*Guest, error) {
 	if cfg.Stream == "" {
 		cfg.Stream = DefaultGuestStream
@@ -185,6 +188,9 @@ func (p *Peer) receive(cfg GuestConfig, kinds []codec.Kind) (*Guest, error) {
 	if doors == nil {
 		return nil, ErrNoGuests
 	}
+	if verify := p.verifier(); verify != nil && !cfg.Vetted && !verify(g.id, metadata) {
+		return nil, ErrGuestRefused
+	}
 	g.log = p.cfg.Logger.With("room", p.Room(), "guest", g.id)
 	g.conn, err = doors.New(conn.Options{
 		Polite: true, Handler: (*guestConn)(g), Logger: g.log,
@@ -224,7 +230,7 @@ func (g *Guest) settle(doors *conn.API, kinds []codec.Kind) error {
 	case len(p.guests) >= maxGuests:
 		return ErrTooManyGuests
 	}
-	g.r = p.newRemote((*guestParty)(g), Rights{})
+	g.r = p.newRemote((*guestParty)(g))
 	g.r.guest = g
 	if g.cfg.Watch != nil {
 		g.view = newView(g, kinds)

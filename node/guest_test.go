@@ -303,13 +303,15 @@ func TestGuestComesAgain(t *testing.T) {
 	})
 }
 
-// TestGuestEnds: guests that never come, vanish, or are there when the
+// TestGuestEnds: guests that never come, vanish, are refused, or are there when the
 // hub leaves, leave nothing.
 func TestGuestEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		defer w.close()
-		hub := w.peer(Config{Hub: true}, false)
+		hub := w.peer(Config{Hub: true, Verify: func(_ string, metadata json.RawMessage) bool {
+			return !strings.Contains(string(metadata), "stranger")
+		}}, false)
 		count := func() int {
 			hub.mu.Lock()
 			defer hub.mu.Unlock()
@@ -329,6 +331,7 @@ func TestGuestEnds(t *testing.T) {
 			"nothing in it":  {GuestConfig{Offer: "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n"}, ErrGuestOffer},
 			"two videos":     {GuestConfig{Offer: strings.Replace(offer+offer[strings.Index(offer, "m=video"):], "a=mid:w01", "a=mid:w00", 1)}, ErrGuestOffer},
 			"no codec":       {GuestConfig{Offer: strings.NewReplacer("VP8/", "X1/", "VP9/", "X2/", "H264/", "X3/", "AV1/", "X4/").Replace(offer)}, ErrGuestOffer},
+			"refused":        {GuestConfig{Offer: offer, Metadata: map[string]any{"name": "stranger"}}, ErrGuestRefused},
 			"wrong metadata": {GuestConfig{Offer: offer, Metadata: map[string]any{"x": func() {}}}, nil},
 		} {
 			if err := admit(tt.cfg); err == nil || tt.want != nil && !errors.Is(err, tt.want) {

@@ -42,7 +42,8 @@ func (p *Peer) remote(l *mesh.Link) *remote {
 	if r := p.remotes[id]; r != nil && r.link == l {
 		return r
 	}
-	r := p.newRemote(l, p.rights(id, l.Metadata()))
+	r := p.newRemote(l)
+	r.rights = p.rights(id, l.Metadata())
 	r.hub = r.saysHub()
 	p.remotes[id] = r
 	p.emit(ConnectionEvent{ID: id, Metadata: l.Metadata(), State: conn.StateNew})
@@ -52,8 +53,8 @@ func (p *Peer) remote(l *mesh.Link) *remote {
 	return r
 }
 
-// newRemote makes the remote peer of a party that has these rights. p.mu is held.
-func (p *Peer) newRemote(l party, rights Rights) *remote {
+// newRemote makes the remote peer of a party. p.mu is held.
+func (p *Peer) newRemote(l party) *remote {
 	id := string(l.ID())
 	return &remote{
 		peer:     p,
@@ -67,7 +68,7 @@ func (p *Peer) newRemote(l party, rights Rights) *remote {
 		wishes:   map[channelKey]bool{},
 		wants:    map[string]Wish{},
 		changed:  make(chan struct{}),
-		audience: audience{id: id, rights: rights},
+		audience: audience{id: id},
 	}
 }
 
@@ -199,7 +200,7 @@ func (p *Peer) opened(r *remote, in *inbound) {
 		}
 		return
 	}
-	in.meter = meter{rate: p.cfg.MaxBitrate}
+	in.meter.rate = p.cfg.MaxBitrate
 	in.began = func(t *publish.Track) bool {
 		select {
 		case p.begun <- func() { p.begin(r, in, pub, t) }:

@@ -331,7 +331,7 @@ func post(t *testing.T, url, token string, body any) (int, http.Header, string) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	return send(t, "POST", url, token, string(b))
+	return ask(t, "POST", url, token, string(b))
 }
 
 func TestAPIWantsTokens(t *testing.T) {
@@ -366,14 +366,14 @@ func TestAPIWantsTokens(t *testing.T) {
 		{"POST", "api/v1/rooms/demo/verify", watcher, peer, 403, "needed"},
 		{"POST", "api/v1/rooms/demo/verify", "", peer, 401, ""},
 	} {
-		status, _, body := send(t, c.method, g.info.URL+c.path, c.token, c.body)
+		status, _, body := ask(t, c.method, g.info.URL+c.path, c.token, c.body)
 		if status != c.status || !strings.Contains(body, c.want) {
 			t.Errorf("%s %.60s: %d %.300s, want %d with %q", c.method, c.path, status, body, c.status, c.want)
 		}
 	}
 }
 
-func send(t *testing.T, method, url, token, body string) (int, http.Header, string) {
+func ask(t *testing.T, method, url, token, body string) (int, http.Header, string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
 	if err != nil {
@@ -410,7 +410,7 @@ func TestWebhookDecides(t *testing.T) {
 		room, token string
 		status      int
 	}{{"demo", "session of ada", 200}, {"demo", "session of eve", 403}, {"demo", "", 403}, {"other", "session of ada", 403}} {
-		if status, _, body := send(t, "POST", info.URL+"api/v1/rooms/"+c.room, c.token, ""); status != c.status {
+		if status, _, body := ask(t, "POST", info.URL+"api/v1/rooms/"+c.room, c.token, ""); status != c.status {
 			t.Errorf("%q in %s: %d %s", c.token, c.room, status, body)
 		}
 		nc, err := nats.Connect(info.Signal+"?room="+c.room, nats.Token(c.token), nats.NoReconnect())
@@ -422,7 +422,7 @@ func TestWebhookDecides(t *testing.T) {
 		}
 	}
 	app.Close()
-	if status, _, body := send(t, "GET", info.URL+"api/v1/rooms/demo", "session of bob", ""); status != http.StatusServiceUnavailable {
+	if status, _, body := ask(t, "GET", info.URL+"api/v1/rooms/demo", "session of bob", ""); status != http.StatusServiceUnavailable {
 		t.Errorf("without the application: %d %s", status, body)
 	}
 }

@@ -36,14 +36,17 @@ func (s *Server) mountWHIP(mux *http.ServeMux) {
 	if s.rooms == nil {
 		return
 	}
-	s.whip = whip.New(whip.Config{
-		Backend:    guests{s.rooms},
-		Access:     s.mayWHIP,
-		Key:        s.keyOfWHIP(),
+	cfg := whip.Config{
+		Backend:    guests{s},
+		Access:     s.whipAccess,
 		Origin:     newOrigins(s.cfg.AllowOrigins).tell,
 		ICEServers: s.cfg.ICEServers,
 		Logger:     s.log.With("part", "whip"),
-	})
+	}
+	if s.cfg.Tokens != nil { // the bearer of /api/whip is a token, which says which room
+		cfg.Key = func(token string) (room, stream string) { return s.gate.RoomOf(access.NewSecret(token)), "" }
+	}
+	s.whip = whip.New(cfg)
 	for _, method := range []string{"GET ", "POST ", "PATCH ", "DELETE ", "OPTIONS ", "PUT "} {
 		for _, path := range whipPaths {
 			mux.Handle(method+path, s.whip)
@@ -51,37 +54,27 @@ func (s *Server) mountWHIP(mux *http.ServeMux) {
 	}
 }
 
-// mayWHIP asks the gate.
-func (s *Server) mayWHIP(r *http.Request, action whip.Action, room, stream string) error {
-	as := access.Publish
+// whipAccess asks the gate, in the words of WHIP.
+func (s *Server) whipAccess(r *http.Request, action whip.Action, room, stream string) error {
+	wanted := access.Publish
 	if action == whip.Play {
-		as = access.Watch
+		wanted = access.Watch
 	}
-	err := s.gate.Request(r, string(as), room, stream)
-	if err == nil {
+	err := s.gate.Request(r, string(wanted), room, stream)
+	switch {
+	case err == nil:
 		return nil
-	}
-	switch access.StatusOf(err) {
-	case http.StatusUnauthorized:
+	case access.StatusOf(err) == http.StatusUnauthorized:
 		return fmt.Errorf("%w: %w", whip.ErrUnauthorized, err)
-	case http.StatusForbidden:
+	case access.StatusOf(err) == http.StatusForbidden:
 		return fmt.Errorf("%w: %w", whip.ErrForbidden, err)
 	default:
 		return fmt.Errorf("%w: %w", whip.ErrFull, err)
 	}
 }
 
-// keyOfWHIP is how the bearer token of /api/whip names a stream: where tokens are
-// needed it is one, for one room; nil leaves it to the endpoint.
-func (s *Server) keyOfWHIP() func(token string) (room, stream string) {
-	if s.gate.Open() {
-		return nil
-	}
-	return func(token string) (room, stream string) { return s.gate.RoomOf(access.NewSecret(token)), "" }
-}
-
 // guests lets the clients of WHIP and WHEP into rooms.
-type guests struct{ rooms *rooms }
+type guests struct{ server *Server }
 
 // admitter is a member that takes guests.
 type admitter interface {
@@ -95,14 +88,18 @@ func (g guests) Begin(ctx context.Context, o whip.Offer) (whip.Session, whip.Ans
 	if err != nil {
 		return nil, none, err
 	}
-	_, err = g.rooms.enter(ctx, o.Room, false, time.Now())
+	if g.server.full(o.Room) {
+		return nil, none, fmt.Errorf("%w: %w", whip.ErrFull, g.server.gate.Refused.Count(errRoomFull))
+	}
+	cfg.Vetted = !g.server.gate.Open() // by whipAccess, since a guest has no admission
+	_, err = g.server.rooms.enter(ctx, o.Room, false, time.Now())
 	if errors.Is(err, errRoomsFull) || errors.Is(err, errRoomsClosed) {
 		return nil, none, fmt.Errorf("%w: %w", whip.ErrFull, err)
 	}
 	if err != nil {
 		return nil, none, err
 	}
-	entry := g.rooms.get(o.Room)
+	entry := g.server.rooms.get(o.Room)
 	if entry == nil { // left in this moment
 		return nil, none, whip.ErrFull
 	}
@@ -154,6 +151,7 @@ func guestConfig(o whip.Offer) (node.GuestConfig, error) {
 var guestErrors = []struct{ err, is error }{
 	{node.ErrGuestDescription, whip.ErrMalformed},
 	{node.ErrGuestOffer, whip.ErrUnacceptable},
+	{node.ErrGuestRefused, whip.ErrForbidden},
 	{node.ErrNothingToWatch, whip.ErrNotPublished},
 	{node.ErrTooManyGuests, whip.ErrFull},
 	{node.ErrNoGuests, whip.ErrFull},

@@ -149,14 +149,14 @@ func (c *httpClient) offer() string {
 // do makes a request and returns its answer with the body.
 func (c *httpClient) do(method, path, kind, body string, header ...string) (*http.Response, string) {
 	c.t.Helper()
-	resp, text, err := ask(method, c.base+path, kind, strings.NewReader(body), header...)
+	resp, text, err := send(method, c.base+path, kind, strings.NewReader(body), header...)
 	if err != nil {
 		c.t.Fatal(err)
 	}
 	return resp, text
 }
 
-func ask(method, url, kind string, body io.Reader, header ...string) (*http.Response, string, error) {
+func send(method, url, kind string, body io.Reader, header ...string) (*http.Response, string, error) {
 	req, err := http.NewRequest(method, url, body)
 	if err != nil {
 		return nil, "", err
@@ -351,25 +351,25 @@ func TestWHIPTrouble(t *testing.T) {
 	base := strings.TrimSuffix(info.URL, "/")
 	kinds := []func(n int) (want int, resp *http.Response, text string, err error){
 		func(n int) (int, *http.Response, string, error) { // broken at any place
-			resp, text, err := ask("POST", base+"/whip/demo", "application/sdp", strings.NewReader(offer[:len(offer)*n/200]))
+			resp, text, err := send("POST", base+"/whip/demo", "application/sdp", strings.NewReader(offer[:len(offer)*n/200]))
 			return 0, resp, text, err
 		},
 		func(n int) (int, *http.Response, string, error) { // a line broken
 			lines := strings.SplitAfter(offer, "\r\n")
 			lines[n%len(lines)] = "m=" + lines[n%len(lines)]
-			resp, text, err := ask("POST", base+"/whip/demo", "application/sdp", strings.NewReader(strings.Join(lines, "")))
+			resp, text, err := send("POST", base+"/whip/demo", "application/sdp", strings.NewReader(strings.Join(lines, "")))
 			return 0, resp, text, err
 		},
 		func(n int) (int, *http.Response, string, error) {
-			resp, text, err := ask("POST", base+"/whip/demo", []string{"", "text/plain", "application/json"}[n%3], strings.NewReader(offer))
+			resp, text, err := send("POST", base+"/whip/demo", []string{"", "text/plain", "application/json"}[n%3], strings.NewReader(offer))
 			return http.StatusUnsupportedMediaType, resp, text, err
 		},
 		func(n int) (int, *http.Response, string, error) {
-			resp, text, err := ask("POST", base+"/whep/demo", "application/sdp", io.LimitReader(endless{}, int64(200<<10+n)))
+			resp, text, err := send("POST", base+"/whep/demo", "application/sdp", io.LimitReader(endless{}, int64(200<<10+n)))
 			return http.StatusRequestEntityTooLarge, resp, text, err
 		},
 		func(n int) (int, *http.Response, string, error) { // a player where nothing is
-			resp, text, err := ask("POST", base+"/whep/demo/nobody", "application/sdp", strings.NewReader(strings.ReplaceAll(offer, "a=sendonly", "a=recvonly")))
+			resp, text, err := send("POST", base+"/whep/demo/nobody", "application/sdp", strings.NewReader(strings.ReplaceAll(offer, "a=sendonly", "a=recvonly")))
 			return http.StatusConflict, resp, text, err
 		},
 	}
@@ -386,7 +386,7 @@ func TestWHIPTrouble(t *testing.T) {
 			}
 			switch path := resp.Header.Get("Location"); {
 			case path != "": // broken where it does not matter
-				if resp, _, err := ask("DELETE", base+path, "", nil); err != nil || resp.StatusCode != http.StatusOK {
+				if resp, _, err := send("DELETE", base+path, "", nil); err != nil || resp.StatusCode != http.StatusOK {
 					t.Errorf("%d: DELETE: %v", n, err)
 				}
 			case resp.StatusCode >= 500:
