@@ -23,6 +23,8 @@ PLAYWRIGHT ?= 1.65.1
 PUPPETEER  ?= 24.43.1
 # The server that the Socket.IO driver is tested against.
 SOCKETIO   ?= 4.8.4
+# OBS' WebRTC library.
+DATACHANNEL ?= 0.33.4
 
 # The packages whose tests need a program from outside, run when asked for.
 BROKERS = $$(grep -rl --include='*_test.go' --exclude-dir='.?*' '^//go:build brokers' . | xargs -n 1 dirname | sort -u)
@@ -119,4 +121,4 @@ need-netns: tools
 	ip netns del $$probe
 
 tools: need-node
-	@PLAYWRIGHT=$(PLAYWRIGHT) PUPPETEER=$(PUPPETEER) SOCKETIO=$(SOCKETIO) .ci/tools $(TOOLS)
+	@PLAYWRIGHT=$(PLAYWRIGHT) PUPPETEER=$(PUPPETEER) SOCKETIO=$(SOCKETIO) DATACHANNEL=$(DATACHANNEL) .ci/tools $(TOOLS)

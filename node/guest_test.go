@@ -467,17 +467,20 @@ func TestThrottle(t *testing.T) {
 		want    int
 	}
 	at := func(current int, lost float64, can int) observation {
-		return observation{lost: lost, sent: rates[current-1], can: can, rates: rates, current: current}
+		return observation{lost: lost, sent: rates[current-1], can: can, layers: len(rates), current: current}
 	}
 	for name, steps := range map[string][]step{
 		"all is well":          {{60, at(3, 0.01, 0), 0}},
 		"a moment of loss":     {{2, at(3, 0.5, 0), 0}, {30, at(3, 0, 0), 0}},
-		"sustained loss":       {{3, at(3, 0.11, 0), 2}, {3, at(2, 0.2, 0), 1}, {30, at(1, 0.3, 0), 1}},
+		"sustained loss":       {{3, at(3, 0.11, 0), 2}, {2, at(2, 0.2, 0), 1}, {30, at(1, 0.3, 0), 1}},
 		"between the bounds":   {{3, at(3, 0.11, 0), 2}, {60, at(2, 0.05, 0), 2}},
 		"up again":             {{3, at(3, 0.11, 0), 2}, {11, at(2, 0.01, 0), 0}},
-		"up by and by":         {{3, at(3, 0.11, 0), 2}, {3, at(2, 0.11, 0), 1}, {11, at(1, 0, 0), 2}, {11, at(2, 0, 0), 0}},
-		"it says it cannot":    {{3, at(3, 0, 400_000), 2}, {60, at(2, 0, 400_000), 2}},
-		"and then that it can": {{3, at(3, 0, 400_000), 2}, {60, at(2, 0, 400_000), 2}, {2, at(2, 0, 2_000_000), 0}},
+		"up by and by":         {{3, at(3, 0.11, 0), 2}, {2, at(2, 0.11, 0), 1}, {11, at(1, 0, 0), 2}, {11, at(2, 0, 0), 0}},
+		"not sooner each time": {{3, at(3, 0.2, 0), 2}, {11, at(2, 0, 0), 0}, {3, at(3, 0.2, 0), 2}, {15, at(2, 0, 0), 2}, {6, at(2, 0, 0), 0}},
+		"it says it cannot":    {{13, at(3, 0, 400_000), 2}},
+		"it says so at first":  {{8, at(3, 0, 400_000), 0}, {60, at(3, 0, 900_000), 0}},
+		"half again what comes, which is no reason": {{3, at(3, 0.2, 0), 2}, {11, at(2, 0, 450_000), 0}},
+		"nothing is sent": {{30, observation{lost: 1, layers: 3}, 0}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var th throttle

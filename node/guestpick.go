@@ -67,49 +67,67 @@ const (
 	// downAfter and upAfter are how long that has to be so.
 	downAfter = 2 * time.Second
 	upAfter   = 10 * time.Second
+	// canAfter is how long a guest has to say that it cannot take what it gets. A
+	// receiver's estimate is no more than half again what comes (libwebrtc), and
+	// grows by 8 % a second: it takes so long to take in the next layer.
+	canAfter = 12 * time.Second
+	// upMost is what upAfter grows to, twofold each time that more was too much.
+	upMost = 2 * time.Minute
 )
 
 // observation is what is known of the way to a guest.
 type observation struct {
 	lost    float64 // of the last report, 0 to 1
 	sent    int     // bit/s of video
-	can     int     // bit/s that the guest said it can take; 0: it has not
-	rates   []int   // bit/s of the layers, from low to high
+	can     int     // bit/s that the guest said it can take (REMB); 0: it has not
+	layers  int     // that there are
 	current int     // which of them is sent, from 1; 0: none
 }
 
 // throttle finds out how many layers a guest can take by trying, while nothing
 // better is known. It belongs to one goroutine at a time.
 type throttle struct {
-	limit     int       // 0: any
-	bad, good time.Time // since when it is so; zero: it is not
+	limit                int           // 0: any
+	lossy, short, better time.Time     // since when it is so; zero: it is not
+	raised               time.Time     // the last time
+	wait                 time.Duration // before the next; 0: upAfter
 }
 
 // update takes an observation, about once a second, and returns the highest layer
 // that is to be sent, from 1; 0 is any. Pure but for the receiver.
 func (t *throttle) update(o observation, now time.Time) int {
-	bad := o.lost > lossDown || o.can > 0 && o.can < o.sent*9/10
-	good := o.lost < lossUp && !bad
-	mark(&t.bad, bad, now)
-	mark(&t.good, good, now)
+	lossy, short := o.lost > lossDown, o.can > 0 && o.can < o.sent*9/10
+	mark(&t.lossy, lossy, now)
+	mark(&t.short, short, now)
+	mark(&t.better, o.lost < lossUp && !short, now)
+	wait := max(t.wait, upAfter)
 	switch {
-	case bad && now.Sub(t.bad) >= downAfter && o.current > 0:
-		next := max(o.current-1, 1)
-		if t.limit > 0 {
-			next = min(next, t.limit)
-		}
-		t.limit, t.bad = next, now
-	case t.limit > 0 && good && now.Sub(t.good) >= upAfter && o.room(t.limit+1):
-		if t.limit, t.good = t.limit+1, now; t.limit >= len(o.rates) {
+	case o.current == 0:
+	case lossy && now.Sub(t.lossy) >= downAfter, short && now.Sub(t.short) >= canAfter:
+		t.lower(o.current, now)
+	case t.limit > 0 && !t.better.IsZero() && now.Sub(t.better) >= wait:
+		t.limit++
+		if t.limit >= o.layers {
 			t.limit = 0
 		}
+		t.raised, t.better = now, now
 	}
 	return t.limit
 }
 
-// room reports whether the guest has not said that a layer is too much for it.
-func (o observation) room(layer int) bool {
-	return o.can == 0 || layer > len(o.rates) || o.rates[layer-1] <= o.can
+// lower takes a layer away from the one that is sent. What was too much soon after
+// it was tried is tried again later.
+func (t *throttle) lower(current int, now time.Time) {
+	next := max(current-1, 1)
+	if t.limit > 0 {
+		next = min(next, t.limit)
+	}
+	if wait := max(t.wait, upAfter); !t.raised.IsZero() && now.Sub(t.raised) < 2*canAfter {
+		t.wait = min(2*wait, upMost)
+	} else {
+		t.wait = 0
+	}
+	t.limit, t.lossy, t.short, t.better = next, now, now, time.Time{}
 }
 
 // mark keeps since when something is so.

@@ -182,7 +182,7 @@ func (v *view) observe(s *subscription, now time.Time) observation {
 	stats := s.forward.Stats()
 	o := observation{lost: stats.FractionLost, sent: stats.Bitrate, can: int(v.remb.Load())}
 	for i, l := range layersOf(s, now) {
-		o.rates = append(o.rates, l.Bitrate)
+		o.layers++
 		if l.Current {
 			o.current = i + 1
 		}

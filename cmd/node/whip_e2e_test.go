@@ -3,9 +3,11 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"testing"
 	"time"
 )
@@ -72,7 +74,9 @@ func TestBrowserWHIP(t *testing.T) {
 				if h.eval(page, "client.restart()", &renewed); !renewed {
 					t.Errorf("%s: an ICE restart with the old credentials", page)
 				}
-				h.plays("after a restart of "+page, viewers[0], 30)
+				for _, v := range viewers {
+					h.plays("after a restart of "+page+", "+v, v, 30)
+				}
 			}
 			for _, page := range append(viewers, pub) {
 				h.eval(page, "client.end()", nil)
@@ -83,8 +87,8 @@ func TestBrowserWHIP(t *testing.T) {
 	}
 }
 
-// layers forces a player through the layers that there are, of which an event tells:
-// a browser sends as many as it thinks fit.
+// layers forces a player through the two lowest of the layers that there are, of
+// which an event tells: a browser leaves the others out as long as it thinks fit.
 func (h *house) layers(page string) {
 	h.t.Helper()
 	h.call("wait", args{"page": page, "timeout": patience, "expression": "client.layers().then((all) => all.length > 1)"})
@@ -93,11 +97,46 @@ func (h *house) layers(page string) {
 		Width      int
 	}
 	h.eval(page, "client.layers()", &all)
-	for _, i := range []int{0, len(all) - 1, 0} {
+	for _, i := range []int{0, 1, 0} {
 		start := time.Now()
 		h.eval(page, fmt.Sprintf("client.layer({encodingId: %q})", all[i].EncodingID), nil)
 		h.call("wait", args{"page": page, "timeout": patience, "expression": fmt.Sprintf("client.gets(%q)", all[i].EncodingID)})
 		h.t.Logf("%s has layer %d of %d, %s, after %v", page, i+1, len(all), all[i].EncodingID, time.Since(start).Round(time.Millisecond))
 	}
 	h.eval(page, "client.layer({})", nil)
+}
+
+// TestBrowserOBS: what OBS does, by the library that OBS uses; Chromium decodes it.
+func TestBrowserOBS(t *testing.T) {
+	h := newHouse(t)
+	cmd := exec.Command("node", "testdata/obs.mjs", "../../.tools", h.info.WHIP+"demo/obs?layout=none", "secret", "../../testdata/a.h264")
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	h.client("viewer", "media", "client.play('/whep/demo/obs?wait')")
+	if r := h.plays("OBS", "viewer", frames); r.Codec != "video/H264" {
+		t.Errorf("it is %s", r.Codec)
+	}
+	if err := in.Close(); err != nil {
+		t.Error(err)
+	}
+	var status, deleted int
+	for sc := bufio.NewScanner(out); sc.Scan(); {
+		var line struct{ Status, Deleted int }
+		if json.Unmarshal(sc.Bytes(), &line) == nil {
+			status, deleted = max(status, line.Status), max(deleted, line.Deleted)
+		}
+	}
+	if err := cmd.Wait(); err != nil || status != 201 || deleted != 200 {
+		t.Errorf("POST %d, DELETE %d, %v", status, deleted, err)
+	}
 }

@@ -82,6 +82,7 @@ func (e *Endpoint) events(w http.ResponseWriter, r *http.Request, s *session) er
 	h.Set("Cache-Control", "no-store")
 	w.WriteHeader(http.StatusOK)
 	out := &eventStream{w: w, control: http.NewResponseController(w), wanted: wanted}
+	_ = out.control.SetReadDeadline(time.Time{}) // the server's is for requests that end
 	tick := time.NewTicker(eventEvery)
 	defer tick.Stop()
 	for {
@@ -153,6 +154,7 @@ func (s *eventStream) tell(st Status, now time.Time) error {
 	}
 	s.at = now
 	_ = s.control.SetWriteDeadline(now.Add(eventWrite))
+	defer func() { _ = s.control.SetWriteDeadline(time.Time{}) }() // with HTTP/2 it would end the silence
 	if _, err := s.w.Write(b.Bytes()); err != nil {
 		return err
 	}

@@ -18,6 +18,8 @@ import (
 	"github.com/pion/webrtc/v4"
 	pion "github.com/pion/webrtc/v4/pkg/media"
 	"github.com/pion/webrtc/v4/pkg/media/ivfreader"
+
+	"github.com/weft-rtc/weft/mesh/sdp"
 )
 
 // httpClient is a client of WHIP or WHEP: a pion with default codecs.
@@ -270,6 +272,71 @@ func TestWHIP(t *testing.T) {
 		}
 	}
 	until(t, "the publisher alone is left", func() bool { return len(one.members("demo")) == 1 })
+}
+
+// TestWHIPPatch: candidates and ICE restarts over HTTP, by the rules.
+func TestWHIPPatch(t *testing.T) {
+	const fragment = "application/trickle-ice-sdpfrag"
+	info := start(t, Config{})
+	c := newHTTPClient(t, info).publishes()
+	whole := c.offer()
+	c.begin("/whip/demo")
+	for _, tt := range []struct {
+		name, kind, match, body string
+		status                  int
+	}{
+		{"candidates", fragment, c.etag, credentials(whole), http.StatusNoContent},
+		{"no If-Match", fragment, "", credentials(whole), http.StatusPreconditionRequired},
+		{"another ETag", fragment, `"x"`, credentials(whole), http.StatusPreconditionFailed},
+		{"no fragment", fragment, c.etag, "hello", http.StatusBadRequest},
+		{"wrong type", "application/sdp", c.etag, whole, http.StatusUnsupportedMediaType},
+		{"restart without a password", fragment, "*", "a=ice-ufrag:other\r\n", http.StatusBadRequest},
+	} {
+		header := []string{"If-Match", tt.match}
+		if tt.match == "" {
+			header = nil
+		}
+		if resp, text := c.do("PATCH", c.path, tt.kind, tt.body, header...); resp.StatusCode != tt.status {
+			t.Errorf("%s: %s %s", tt.name, resp.Status, text)
+		}
+	}
+	viewer := newHTTPClient(t, info).plays(picture).begin("/whep/demo?wait")
+	viewer.sees("before", 15)
+	for range 2 {
+		offer, err := c.pc.CreateOffer(&webrtc.OfferOptions{ICERestart: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		all := webrtc.GatheringCompletePromise(c.pc)
+		if err := c.pc.SetLocalDescription(offer); err != nil {
+			t.Fatal(err)
+		}
+		<-all
+		resp, text := c.do("PATCH", c.path, fragment, credentials(c.pc.LocalDescription().SDP), "If-Match", "*")
+		ours, err := sdp.ReadFragment(text)
+		if resp.StatusCode != http.StatusOK || resp.Header.Get("ETag") == c.etag || err != nil {
+			t.Fatalf("restart: %s %s, %v", resp.Status, text, err)
+		}
+		c.etag = resp.Header.Get("ETag")
+		next := sdp.Restarted(c.pc.CurrentRemoteDescription().SDP, ours)
+		if err := c.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: next}); err != nil {
+			t.Fatal(err)
+		}
+		viewer.sees("after a restart", 30)
+	}
+}
+
+// credentials makes a fragment of a description.
+func credentials(description string) string {
+	var b strings.Builder
+	for line := range strings.Lines(description) {
+		for _, keep := range []string{"m=", "a=mid:", "a=ice-ufrag:", "a=ice-pwd:", "a=candidate:"} {
+			if strings.HasPrefix(line, keep) {
+				b.WriteString(line)
+			}
+		}
+	}
+	return b.String()
 }
 
 // TestFFmpegLikeClient: no candidates of its own, the first of ours alone, and it

@@ -34,7 +34,7 @@ window.client = {
     this.waiting = [];
     this.pc.onicecandidate = ({ candidate }) => {
       this.waiting.push(candidate?.candidate ? `a=${candidate.candidate}` : 'a=end-of-candidates');
-      if (this.session) this.trickle();
+      if (this.session && !this.restarting) this.trickle();
     };
     return this.pc;
   },
@@ -73,12 +73,12 @@ window.client = {
   /** Restarts ICE; true if the credentials of both sides are new. */
   async restart() {
     const before = this.attribute(this.pc.remoteDescription.sdp, 'ice-ufrag');
-    this.pc.onicecandidate = null; // what the other side reflects is enough
+    this.restarting = true;
     this.pc.restartIce();
     const offer = await this.pc.createOffer();
     await this.pc.setLocalDescription(offer);
     const answer = await this.request('PATCH', this.session, 'application/trickle-ice-sdpfrag',
-      this.fragment(offer.sdp, ['a=end-of-candidates']), { 'If-Match': '*' });
+      this.fragment(offer.sdp, []), { 'If-Match': '*' });
     if (answer.status !== 200) throw new Error(`restart is answered with ${answer.status}`);
     this.etag = answer.headers.get('ETag');
     const fragment = await answer.text();
@@ -95,6 +95,8 @@ window.client = {
       return [line];
     }).join('\r\n');
     await this.pc.setRemoteDescription({ type: 'answer', sdp });
+    this.restarting = false;
+    await this.trickle();
     return this.attribute(sdp, 'ice-ufrag') !== before;
   },
 
