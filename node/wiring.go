@@ -192,7 +192,7 @@ func (p *Peer) opened(r *remote, in *inbound) {
 	}
 	if r.rights.NoPublish {
 		r.refused++
-		r.log.Warn("remote stream refused: the peer may not publish", "label", label)
+		r.log.Warn("remote stream refused: the peer may not publish", "label", in.label)
 		return
 	}
 	if p.cfg.MaxTracks > 0 && !r.hub && len(r.in) >= p.cfg.MaxTracks {
