@@ -52,6 +52,11 @@ type RefusedStats struct {
 	Bitrate uint64 // packets above Config.MaxBitrate
 }
 
+func (s *RefusedStats) add(more RefusedStats) {
+	s.Tracks += more.Tracks
+	s.Bitrate += more.Bitrate
+}
+
 // refusals returns what was not taken of r. Peer.mu is held.
 func (r *remote) refusals() RefusedStats {
 	s := RefusedStats{Tracks: r.refused, Bitrate: r.dropped}

@@ -91,6 +91,7 @@ func (p *Peer) became(r *remote, s conn.State, err error) {
 
 // lost removes a remote peer whose connection ended; p.mu is held.
 func (p *Peer) lost(r *remote) {
+	p.gone.add(r.refusals())
 	for _, in := range r.in {
 		in.close()
 	}

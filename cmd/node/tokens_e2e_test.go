@@ -57,6 +57,24 @@ func TestBrowserTokens(t *testing.T) {
 	h.shot("neighbor", "tokens-denied")
 }
 
+// TestBrowserTokensMesh: the same where there is no hub: each asks the server about
+// the others.
+func TestBrowserTokensMesh(t *testing.T) {
+	dir := t.TempDir()
+	key, file := filepath.Join(dir, "key"), filepath.Join(dir, "token")
+	both := newToken(t, key, "--room", "demo", "--publish", "--watch")
+	if err := os.WriteFile(file, []byte(both), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h := newHouse(t, "--token-key-file", key, "--no-hub")
+	h.publish("demo", "clip", append(clip, "--token-file", file)...)
+	h.invite("ada", "media", "?join=camera&name=ada#token="+both)
+	h.invite("bob", "media", "?join=camera&name=bob#token="+both)
+	h.allFlow("all see all", []string{"ada", "bob"}, 2, frames, patience)
+	h.invite("eve", "plain", "?join=watch#token="+newToken(t, key, "--room", "demo", "--watch"))
+	h.call("text", args{"page": "eve", "text": "without a hub", "timeout": patience})
+}
+
 // invite opens the room by a link.
 func (h *house) invite(page, kind, link string) {
 	h.t.Helper()

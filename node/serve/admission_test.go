@@ -441,3 +441,35 @@ func TestMediaAddresses(t *testing.T) {
 		t.Errorf("media of ::1 is at %s, %v", a, err)
 	}
 }
+
+// More tracks than the hub takes, more bits than it takes of one, and tracks of
+// somebody who may not publish, are counted and do not arrive.
+func TestLimitsOfPublishers(t *testing.T) {
+	k := newTokens(t)
+	g := &gated{tokens: k, info: start(t, Config{Tokens: k.keys, Rooms: []string{"demo"}, MaxTracks: 1, MaxBitrate: 8000})}
+	for _, claims := range []access.Claims{claimsBoth, {Watch: true}} {
+		before := g.refused()
+		src, err := source.Open(source.Config{Files: []string{"../../testdata/vp8.ivf", "../../testdata/a.ogg"}, Loop: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := g.call(claims)
+		if err := c.Publish(publishStream("camera", src)); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); _ = src.Run(ctx) }()
+		c.admit()
+		g.until("what is too much is counted", func() bool {
+			now := g.refused()
+			return now["tracks"] > before["tracks"] && (!claims.Publish || now["bitrate"] > before["bitrate"])
+		})
+		cancel()
+		<-done
+		_ = c.Close()
+	}
+	if n := g.refused(); n["tracks"] < 3 {
+		t.Errorf("refused %v: one of two, and two, are not taken", n)
+	}
+}

@@ -159,7 +159,17 @@ func (s *Server) showRefused(w http.ResponseWriter, r *http.Request) {
 		refuse(w, err)
 		return
 	}
-	writeJSON(w, s.gate.Refused.Snapshot())
+	all := s.gate.Refused.Snapshot()
+	if s.rooms != nil {
+		for _, entry := range s.rooms.list() {
+			if h, ok := entry.hub.(*hub); ok {
+				now := h.Stats().Refused
+				all[access.ReasonTracks.String()] += now.Tracks
+				all[access.ReasonBitrate.String()] += now.Bitrate
+			}
+		}
+	}
+	writeJSON(w, all)
 }
 
 // clientConfig is /config.json: how a page reaches signaling and ICE servers, in

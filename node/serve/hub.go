@@ -7,11 +7,13 @@ import (
 	"log/slog"
 	"net/netip"
 	"strings"
+	"sync"
 
 	"github.com/weft-rtc/weft/mesh/conn"
 	"github.com/weft-rtc/weft/mesh/driver"
 	"github.com/weft-rtc/weft/mesh/signal"
 	"github.com/weft-rtc/weft/node"
+	"github.com/weft-rtc/weft/node/serve/access"
 )
 
 // validRoom is the one rule for room names, here and on the wire.
@@ -119,6 +121,7 @@ type hub struct {
 	*node.Peer
 	driver driver.Driver
 	keeper *doorkeeper
+	once   sync.Once
 }
 
 // Join enters the room and begins to let others in.
@@ -132,7 +135,13 @@ func (h *hub) Join(ctx context.Context, room string) error {
 // Close leaves the room, then closes the driver.
 func (h *hub) Close() error {
 	h.keeper.close()
-	return errors.Join(h.Peer.Close(), h.driver.Close())
+	err := errors.Join(h.Peer.Close(), h.driver.Close())
+	h.once.Do(func() {
+		gone := h.Stats().Refused
+		h.keeper.refused.Add(access.ReasonTracks, gone.Tracks)
+		h.keeper.refused.Add(access.ReasonBitrate, gone.Bitrate)
+	})
+	return err
 }
 
 // Remotes lists the others of the room.

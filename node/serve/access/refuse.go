@@ -29,12 +29,14 @@ const (
 	ReasonHookDown         // the application does not answer
 	ReasonRate             // too many requests from one address
 	ReasonFull             // a limit is reached
+	ReasonTracks           // a track too many, or of somebody who may not publish
+	ReasonBitrate          // a packet above the bitrate
 	reasons
 )
 
 var reasonNames = [reasons]string{
 	"none", "missing", "malformed", "algorithm", "key", "signature", "expired", "early", "lifetime",
-	"room", "action", "role", "peer", "webhook", "webhook_down", "rate", "full",
+	"room", "action", "role", "peer", "webhook", "webhook_down", "rate", "full", "tracks", "bitrate",
 }
 
 // String is the reason's name, as counters have it.
@@ -92,6 +94,9 @@ func (c *Counters) Count(err error) error {
 	}
 	return err
 }
+
+// Add counts n more for a reason, for what is refused elsewhere.
+func (c *Counters) Add(r Reason, n uint64) { c.n[r].Add(n) }
 
 // Snapshot returns what was counted so far, by the names of the reasons.
 func (c *Counters) Snapshot() map[string]uint64 {

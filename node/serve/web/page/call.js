@@ -67,8 +67,9 @@ export class Call {
     this.token = guard?.token ?? "";
     this.guard = guard && new Guard({ room, token: this.token });
     const { servers = [], prefix } = config.signaling.options;
+    const ours = servers.every((server) => new URL(server).host === location.host); // a broker of others gets no token
     const apart = (/** @type {string} */ server) => `${server}?room=${encodeURIComponent(room)}`;
-    this.driver = new NatsDriver({ servers: this.guard ? servers.map(apart) : servers, prefix, token: this.token || undefined });
+    this.driver = new NatsDriver(this.guard && ours ? { servers: servers.map(apart), prefix, token: this.token } : { servers, prefix });
     this.peer = new Peer({
       driver: this.driver, iceServers: config.iceServers,
       beforeAnnounce: () => (this.guard ? this.#admit(this.guard) : this.#enterRoom()),
