@@ -27,6 +27,17 @@ const DefaultRoom = "default"
 // Leave or Close; if it panics the peer is refused.
 type VerifyFunc func(id string, metadata json.RawMessage) bool
 
+// Rights are what a remote peer may not do. The zero value forbids nothing.
+type Rights struct {
+	NoPublish bool // its streams are not taken
+	NoWatch   bool // it gets no streams, nor messages of others by a hub
+	NoHub     bool // it is no hub, whatever it says
+}
+
+// RightsFunc returns the rights of a peer by what it says of itself. It must not
+// block and must not use the Peer.
+type RightsFunc func(id string, metadata json.RawMessage) Rights
+
 // Config says what a Peer is made of. Its zero value works: a peer that meets
 // others of the same process over memory signaling.
 type Config struct {
@@ -49,6 +60,15 @@ type Config struct {
 	TopAudio int
 	// Verify decides whether to connect to a peer; nil accepts everybody.
 	Verify VerifyFunc
+	// Rights says what a peer that Verify has let in may do; nil allows
+	// everything. It is called like Verify, once for each connection.
+	Rights RightsFunc
+	// MaxTracks bounds the tracks that are taken of one remote peer that is no
+	// hub; 0 is any number.
+	MaxTracks int
+	// MaxBitrate bounds each track that a peer sends, with all its layers, in bits
+	// a second; what is above is dropped and counted. 0 is no bound.
+	MaxBitrate int64
 	// Conn makes the connections; it is not closed by the Peer. Nil means one of
 	// the Peer's own, made by Join from ICEServers and RelayOnly.
 	Conn *conn.API
@@ -82,6 +102,9 @@ func (c Config) validate() error {
 	}
 	if c.TopAudio < 0 {
 		return fmt.Errorf("Config.TopAudio is %d", c.TopAudio)
+	}
+	if c.MaxTracks < 0 || c.MaxBitrate < 0 {
+		return fmt.Errorf("Config.MaxTracks is %d, Config.MaxBitrate %d", c.MaxTracks, c.MaxBitrate)
 	}
 	turn := false
 	for i, server := range c.ICEServers {

@@ -64,6 +64,8 @@ type GuestConfig struct {
 	// Ended is called once when a guest that was admitted is gone, with the reason, on
 	// a goroutine of its own.
 	Ended func(error)
+	// Vetted guests were let in by whoever admits them; Verify is not asked.
+	Vetted bool
 }
 
 // Watch says what a guest sees.

@@ -29,6 +29,7 @@ type inbound struct {
 	since time.Time // of the current codec
 	owed  bool      // began has to be called again
 	count int       // tracks made so far
+	meter meter
 
 	demand demand // of the Peer's loop
 	loud   loudness
@@ -55,7 +56,7 @@ func (in *inbound) name() string {
 
 // ReceiveRTP takes one packet in.
 func (in *inbound) ReceiveRTP(p *conn.Incoming) {
-	if in.done.Load() {
+	if in.done.Load() || !in.meter.pass(len(p.Payload), p.Arrival) {
 		return
 	}
 	t := in.track.Load()

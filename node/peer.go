@@ -47,6 +47,7 @@ type Peer struct {
 	room       *mesh.Room          // nil outside a room
 	stale      bool                // subscriptions have to be reconciled
 	dirty      bool                // rosters have to be sent
+	gone       RefusedStats        // of remotes that are gone
 	newRole    bool                // and before that
 
 	wake  chan struct{} // capacity 1: one of these was set

@@ -45,6 +45,10 @@ type remote struct {
 
 	behind map[string]*rosterPeer // whom this hub says it stands for, by id
 	told   role                   // our role as the peer knows it; of the loop
+	shown  shown
+
+	refused uint64 // tracks that were not taken
+	dropped uint64 // packets of tracks that have ended, above the bitrate
 
 	audience
 }
@@ -249,7 +253,7 @@ func (r *remote) rosterFor() roster {
 			continue
 		}
 		rp := rosterPeer{
-			ID: id, Metadata: other.link.Metadata(), Streams: streams[id],
+			ID: id, Metadata: other.metadata(), Streams: streams[id],
 			Speaking: slices.Contains(r.peer.speakers.speaking, id),
 		}
 		if rp.Streams == nil {

@@ -16,6 +16,7 @@ import (
 type Stats struct {
 	Streams []TrackStats // what the Peer publishes itself
 	Peers   []PeerStats  // who is reached directly, by id
+	Refused RefusedStats // what was not taken of them, and of those who have gone
 }
 
 // PeerStats are the numbers of the connection with one remote peer.
@@ -25,6 +26,8 @@ type PeerStats struct {
 	Conn conn.Stats
 	In   []TrackStats // tracks that come from it
 	Out  []SentStats  // tracks that go to it
+	// Refused counts what was not taken of it.
+	Refused RefusedStats
 }
 
 // TrackStats are the numbers of a track as it is in the node.
@@ -78,7 +81,11 @@ func (p *Peer) Stats() Stats {
 		}
 	}
 	for id, r := range p.remotes {
-		s.Peers = append(s.Peers, PeerStats{ID: id, Hub: r.hub, Conn: r.link.Conn().Stats(), In: in[id], Out: r.sent(pubs, now)})
+		s.Peers = append(s.Peers, PeerStats{ID: id, Hub: r.hub, Conn: r.link.Conn().Stats(), In: in[id], Out: r.sent(pubs, now), Refused: r.refusals()})
+	}
+	s.Refused = p.gone
+	for _, r := range p.remotes {
+		s.Refused.add(r.refusals())
 	}
 	slices.SortFunc(s.Peers, func(a, b PeerStats) int { return cmp.Compare(a.ID, b.ID) })
 	return s

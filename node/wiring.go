@@ -43,6 +43,8 @@ func (p *Peer) remote(l *mesh.Link) *remote {
 		return r
 	}
 	r := p.newRemote(l)
+	r.rights = p.rights(id, l.Metadata())
+	r.hub = r.saysHub()
 	p.remotes[id] = r
 	p.emit(ConnectionEvent{ID: id, Metadata: l.Metadata(), State: conn.StateNew})
 	for _, o := range p.channels {
@@ -59,7 +61,6 @@ func (p *Peer) newRemote(l party) *remote {
 		link:     l,
 		log:      p.log.With("peer", id),
 		since:    time.Now(),
-		hub:      isHub(l.Metadata()),
 		subs:     map[string]*subscription{},
 		in:       map[*conn.Receiver]*inbound{},
 		told:     p.role,
@@ -90,6 +91,7 @@ func (p *Peer) became(r *remote, s conn.State, err error) {
 
 // lost removes a remote peer whose connection ended; p.mu is held.
 func (p *Peer) lost(r *remote) {
+	p.gone.add(r.refusals())
 	for _, in := range r.in {
 		in.close()
 	}
@@ -149,7 +151,7 @@ func (w *wiring) LinkReady(l *mesh.Link) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	r := p.remote(l)
-	r.hub = isHub(l.Metadata())
+	r.hub = r.saysHub()
 	r.ready = true
 	p.keepToHub()
 	r.reconcile()
@@ -188,6 +190,18 @@ func (p *Peer) opened(r *remote, in *inbound) {
 		r.log.Warn("remote stream refused", "err", err)
 		return
 	}
+	if r.rights.NoPublish {
+		r.refused++
+		r.log.Warn("remote stream refused: the peer may not publish", "label", in.label)
+		return
+	}
+	if p.cfg.MaxTracks > 0 && !r.hub && len(r.in) >= p.cfg.MaxTracks {
+		if r.refused++; r.refused == 1 {
+			p.emit(fmt.Errorf("peer %s: %w (%d)", r.id, ErrTracks, p.cfg.MaxTracks))
+		}
+		return
+	}
+	in.meter.rate = p.cfg.MaxBitrate
 	in.began = func(t *publish.Track) bool {
 		select {
 		case p.begun <- func() { p.begin(r, in, pub, t) }:
@@ -246,6 +260,7 @@ func (p *Peer) trackEnded(r *remote, recv *conn.Receiver) {
 		return
 	}
 	delete(r.in, recv)
+	r.dropped += in.meter.dropped.Load()
 	in.close()
 	p.vacate(r, in)
 }
@@ -328,6 +343,7 @@ func (p *Peer) takeRoster(l *mesh.Link, ro roster) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	r := p.remote(l)
+	ro.Hub = ro.Hub && !r.rights.NoHub
 	if ro.Hub != r.hub {
 		r.hub = ro.Hub
 		if r.hub {
@@ -391,7 +407,7 @@ func (p *Peer) relays(l *mesh.Link, now time.Time) (from string, to []*remote) {
 		return r.id, nil
 	}
 	for _, other := range p.remotes {
-		if other != r && other.ready && !other.hub && !other.direct[r.id] {
+		if other != r && other.ready && !other.hub && !other.rights.NoWatch && !other.direct[r.id] {
 			to = append(to, other)
 		}
 	}

@@ -91,6 +91,6 @@ func (a *app) rootCommand() *cobra.Command {
 	flags.StringVar(&a.logLevel, "log-level", "info", "debug, info, warn or error")
 	serve := a.serveCommand("serve")
 	serve.Short = "Serve rooms: page, signaling and hub on one HTTP port"
-	root.AddCommand(serve, a.publishCommand(), a.versionCommand())
+	root.AddCommand(serve, a.publishCommand(), a.tokenCommand(), a.versionCommand())
 	return root
 }

@@ -29,6 +29,7 @@ import (
 type publishOptions struct {
 	room, signal, prefix string
 	certSHA256           string
+	tokenFile            string
 	label, name          string
 	files                []string
 	pattern              string
@@ -63,6 +64,7 @@ when the files do.`,
 	f.StringVar(&o.signal, "signal", "ws://127.0.0.1:8080/nats", "signaling: ws://, wss:// (NATS over WebSocket), nats://, tls://, mqtt://, mqtts://, mqtt+ws://, mqtt+wss://, sse+http://, sse+https://, socketio+http:// or socketio+https://")
 	f.StringVar(&o.prefix, "signal-prefix", "", "prefix of the signaling's subjects, topics or event names, as in Peerix")
 	f.StringVar(&o.certSHA256, "signal-cert-sha256", "", "trust the TLS server whose certificate has this SHA-256, as weft serve prints it, and no other")
+	f.StringVar(&o.tokenFile, "token-file", "", "file with the token for a room of a weft serve that wants one (default: what WEFT_TOKEN holds)")
 	f.StringArrayVar(&o.files, "file", nil, "media file to publish: .ivf (VP8, VP9, AV1), .h264, .ogg (Opus); repeatable")
 	f.StringVar(&o.pattern, "test-pattern", "", "publish an embedded clip with a frame counter and a tone: "+strings.Join(source.Patterns(), ", ")+" (slow: a keyframe every 10 s)")
 	f.Lookup("test-pattern").NoOptDefVal = source.DefaultPattern
@@ -151,7 +153,16 @@ func (a *app) publish(ctx context.Context, o publishOptions) error {
 	if err != nil {
 		return err
 	}
-	d, err := dial.New(o.signal, dial.Options{Prefix: o.prefix, TLS: pinned(o.certSHA256), Logger: log})
+	token, err := a.bearer(o.tokenFile)
+	if err != nil {
+		return err
+	}
+	metadata := map[string]any{"name": o.name}
+	door, err := newGuest(o.signal, o.room, token, pinned(o.certSHA256), metadata, log)
+	if err != nil {
+		return err
+	}
+	d, err := dial.New(signalFor(o.signal, o.room, token), dial.Options{Prefix: o.prefix, TLS: pinned(o.certSHA256), Token: token.Reveal(), Logger: log})
 	if err != nil {
 		return fmt.Errorf("--signal %s: %w", redacted(o.signal), err)
 	}
@@ -161,7 +172,11 @@ func (a *app) publish(ctx context.Context, o publishOptions) error {
 		return err
 	}
 	defer api.Close()
-	peer, err := node.New(node.Config{Driver: d, Conn: api, Metadata: map[string]any{"name": o.name}, Logger: log})
+	cfg := node.Config{Driver: d, Conn: api, Metadata: metadata, Logger: log}
+	if door != nil {
+		cfg.Verify = door.verify
+	}
+	peer, err := node.New(cfg)
 	if err != nil {
 		return err
 	}
@@ -173,9 +188,31 @@ func (a *app) publish(ctx context.Context, o publishOptions) error {
 	if err := peer.Join(ctx, o.room); err != nil {
 		return stopped(ctx, err)
 	}
+	if door != nil {
+		if err := door.enter(ctx, peer); err != nil {
+			return stopped(ctx, err)
+		}
+		defer background(ctx, door.run)()
+	}
 	if err := waitActive(ctx, d, redacted(o.signal), log); err != nil {
 		return stopped(ctx, err)
 	}
+	if err := a.printJSON(readyLine(o, peer, src)); err != nil {
+		return err
+	}
+	return stopped(ctx, src.Run(ctx))
+}
+
+// background runs f on a goroutine; the function that it returns ends and joins
+// it.
+func background(ctx context.Context, f func(context.Context)) (end func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() { defer close(done); f(ctx) }()
+	return func() { cancel(); <-done }
+}
+
+func readyLine(o publishOptions, peer *node.Peer, src source.Source) publishReady {
 	ready := publishReady{Ready: true, Room: o.room, ID: peer.ID(), Label: o.label}
 	for _, t := range src.Tracks() {
 		rt := readyTrack{Kind: t.Kind().String(), Codec: t.Codec().Name}
@@ -186,10 +223,7 @@ func (a *app) publish(ctx context.Context, o publishOptions) error {
 		}
 		ready.Tracks = append(ready.Tracks, rt)
 	}
-	if err := a.printJSON(ready); err != nil {
-		return err
-	}
-	return stopped(ctx, src.Run(ctx))
+	return ready
 }
 
 // stopped turns the error of a run that was told to stop into success.

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -32,7 +33,15 @@ type Config struct {
 	// address means one socket per interface address, port 0 any free port.
 	// Empty means a socket of its own for each candidate.
 	Listen []netip.AddrPort
-	// Loopback uses 127.0.0.1 and nothing else.
+	// ListenTCP names TCP addresses that all connections share, for those whom
+	// no UDP reaches: ICE-TCP, of which this is the passive side (RFC 6544). An
+	// unspecified address means all of the host's, port 0 any free port.
+	ListenTCP []netip.AddrPort
+	// PublicIPs are addresses by which others reach this host where it does not
+	// have them itself: behind a NAT that maps them one to one. They are told
+	// beside the host's own, with the ports of Listen and ListenTCP.
+	PublicIPs []netip.Addr
+	// Loopback uses 127.0.0.1, and ::1 if Listen names it, and nothing else.
 	Loopback bool
 	// IncludeLoopback uses loopback addresses as well as the others.
 	IncludeLoopback bool
@@ -48,6 +57,7 @@ type API struct {
 	cfg   Config
 	log   *slog.Logger
 	mux   ice.UDPMux  // nil without Listen
+	tcp   *tcpListen  // nil without ListenTCP
 	sends *webrtc.API // makes the RTPSenders: it has no BufferFactory
 
 	mu     sync.Mutex
@@ -76,6 +86,13 @@ func NewAPI(cfg Config) (*API, error) {
 			return nil, err
 		}
 		a.mux = mux
+	}
+	if len(cfg.ListenTCP) > 0 {
+		tcp, err := listenTCP(cfg.ListenTCP, pionLogs{log})
+		if err != nil {
+			return nil, errors.Join(err, a.Close())
+		}
+		a.tcp = tcp
 	}
 	a.sends = newPionAPI(webrtc.SettingEngine{LoggerFactory: pionLogs{log}})
 	return a, nil
@@ -123,6 +140,9 @@ func (a *API) Close() error {
 			errs = append(errs, fmt.Errorf("conn: close UDP sockets: %w", err))
 		}
 	}
+	if a.tcp != nil {
+		errs = append(errs, a.tcp.Close())
+	}
 	return errors.Join(errs...)
 }
 
@@ -164,14 +184,13 @@ func (a *API) settings(answerer webrtc.DTLSRole) (webrtc.SettingEngine, error) {
 	// channel does.
 	s.DisableCloseByDTLS(true)
 	s.DisableActiveTCP(true)
-	s.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4, webrtc.NetworkTypeUDP6})
+	s.SetNetworkTypes(a.networks())
 	s.SetICEMulticastDNSMode(ice.MulticastDNSModeQueryOnly)
 	if a.cfg.Net != nil {
 		s.SetNet(a.cfg.Net)
 		s.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
 	}
 	if a.cfg.Loopback {
-		s.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
 		s.SetIPFilter(func(ip net.IP) bool { return ip.IsLoopback() })
 		s.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
 	}
@@ -179,7 +198,41 @@ func (a *API) settings(answerer webrtc.DTLSRole) (webrtc.SettingEngine, error) {
 	if a.mux != nil {
 		s.SetICEUDPMux(a.mux)
 	}
-	return s, nil
+	if a.tcp != nil {
+		s.SetICETCPMux(a.tcp.mux)
+	}
+	return s, a.rewrite(&s)
+}
+
+// networks are the kinds of candidates that there may be.
+func (a *API) networks() []webrtc.NetworkType {
+	six := func(p netip.AddrPort) bool { return p.Addr().Is6() && !p.Addr().Is4In6() }
+	all := []webrtc.NetworkType{webrtc.NetworkTypeUDP4}
+	if !a.cfg.Loopback || slices.ContainsFunc(a.cfg.Listen, six) {
+		all = append(all, webrtc.NetworkTypeUDP6)
+	}
+	if a.tcp != nil {
+		all = append(all, webrtc.NetworkTypeTCP4)
+		if !a.cfg.Loopback || slices.ContainsFunc(a.cfg.ListenTCP, six) {
+			all = append(all, webrtc.NetworkTypeTCP6)
+		}
+	}
+	return all
+}
+
+// rewrite adds the public addresses to the host's own.
+func (a *API) rewrite(s *webrtc.SettingEngine) error {
+	if len(a.cfg.PublicIPs) == 0 {
+		return nil
+	}
+	rule := webrtc.ICEAddressRewriteRule{AsCandidateType: webrtc.ICECandidateTypeHost, Mode: webrtc.ICEAddressRewriteAppend}
+	for _, ip := range a.cfg.PublicIPs {
+		rule.External = append(rule.External, ip.String())
+	}
+	if err := s.SetICEAddressRewriteRules(rule); err != nil {
+		return fmt.Errorf("conn: public addresses: %w", err)
+	}
+	return nil
 }
 
 // configuration returns what every PeerConnection gets.

@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -309,7 +311,7 @@ func (t *transport) remoteAddr() (addr, kind string) {
 	if err != nil || pair == nil || pair.Remote == nil {
 		return "", ""
 	}
-	return fmt.Sprintf("%s:%d", pair.Remote.Address, pair.Remote.Port), pair.Remote.Typ.String()
+	return net.JoinHostPort(pair.Remote.Address, strconv.Itoa(int(pair.Remote.Port))), pair.Remote.Typ.String()
 }
 
 // roundTrip returns the last round trip time of ICE's own checks on the path in

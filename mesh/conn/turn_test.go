@@ -21,21 +21,6 @@ import (
 	"github.com/weft-rtc/weft/mesh/signal"
 )
 
-// within waits up to 60 s of real time.
-func within(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	limit := time.After(60 * time.Second)
-	tick := time.NewTicker(15 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-limit:
-			t.Fatalf("not within 60 s: %s", what)
-		}
-	}
-}
-
 // startTURN runs coturn on a free port of the loopback interface, with the user
 // weft and the password secret, and returns its URL. It ends with the test.
 func startTURN(t *testing.T) string {
@@ -177,17 +162,6 @@ func (l *lines) String() string {
 	defer l.mu.Unlock()
 	return l.text.String()
 }
-
-// lonely is told of states; nothing else happens without a candidate.
-type lonely struct {
-	Handler
-	states     chan State
-	candidates chan signal.Candidate
-}
-
-func (l lonely) ConnState(s State) { l.states <- s }
-
-func (l lonely) ConnCandidate(c signal.Candidate) { l.candidates <- c }
 
 // A password that the TURN server does not know ends in StateFailed, and the log
 // says what is wrong.

@@ -45,6 +45,9 @@ func mediaAddress(s string, http address) (address, error) {
 		a := address{port: DefaultUDPPort}
 		if http.loopback {
 			a.host, a.loopback = "127.0.0.1", true
+			if ip, err := netip.ParseAddr(http.host); err == nil && ip.Is6() && !ip.Is4In6() {
+				a.host = http.host
+			}
 		}
 		return a, nil
 	}

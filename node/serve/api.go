@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/pion/webrtc/v4"
+
+	"github.com/weft-rtc/weft/node/serve/access"
 )
 
 // handler routes one request. Everything but the page is JSON or a stream.
@@ -36,7 +38,13 @@ func (s *Server) handler() http.Handler {
 	mux.HandleFunc("GET /api/v1/rooms", s.listRooms)
 	mux.HandleFunc("GET /api/v1/rooms/{room}", s.showRoom)
 	mux.HandleFunc("POST /api/v1/rooms/{room}", s.enterRoom)
+	mux.HandleFunc("POST /api/v1/rooms/{room}/admission", s.admit)
+	mux.HandleFunc("POST /api/v1/rooms/{room}/verify", s.verify)
+	mux.HandleFunc("GET /api/v1/refused", s.showRefused)
+	mux.HandleFunc("OPTIONS /api/v1/", preflight)
+	mux.HandleFunc("OPTIONS /config.json", preflight)
 	mux.HandleFunc("GET /api/v1/qr", serveQR)
+	mux.HandleFunc("POST /api/v1/qr", serveQR)
 
 	s.mountWHIP(mux)
 
@@ -71,6 +79,10 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		h := w.Header()
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer")
+		if !s.rates.allow(clientOf(r.RemoteAddr), time.Now()) {
+			refuse(w, s.gate.Refused.Count(&access.Error{Reason: access.ReasonRate, Detail: "too many requests from one address"}))
+			return
+		}
 		if !s.hostAllowed(r.Host) {
 			writeProblem(w, http.StatusForbidden,
 				fmt.Sprintf("this server does not answer to the name %q; name it with --allow-origin", r.Host))
@@ -92,6 +104,22 @@ func writeProblem(w http.ResponseWriter, status int, detail string) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(problem{http.StatusText(status), status, detail})
+}
+
+// refuse answers with an error of package access, or of the bus.
+func refuse(w http.ResponseWriter, err error) {
+	status := access.StatusOf(err)
+	var refusal *access.Error
+	switch {
+	case !errors.As(err, &refusal):
+		status = http.StatusServiceUnavailable
+	case status == http.StatusUnauthorized:
+		w.Header().Set("WWW-Authenticate", `Bearer realm="weft"`) // RFC 6750 section 3
+	}
+	if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
+		w.Header().Set("Retry-After", "5")
+	}
+	writeProblem(w, status, err.Error())
 }
 
 func writeJSON(w http.ResponseWriter, v any) {
@@ -116,6 +144,34 @@ func (s *Server) roomPage(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// preflight answers for pages of other origins; share has said which of them may.
+func preflight(w http.ResponseWriter, _ *http.Request) {
+	h := w.Header()
+	h.Set("Access-Control-Allow-Methods", "GET, POST")
+	h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type")
+	h.Set("Access-Control-Max-Age", mercurePreflightTime)
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// showRefused tells how many were turned away, by reason.
+func (s *Server) showRefused(w http.ResponseWriter, r *http.Request) {
+	if _, err := s.gate.Rooms(r.Context(), access.Query{Token: access.TokenOf(r), Address: r.RemoteAddr}); err != nil {
+		refuse(w, err)
+		return
+	}
+	all := s.gate.Refused.Snapshot()
+	if s.rooms != nil {
+		for _, entry := range s.rooms.list() {
+			if h, ok := entry.hub.(*hub); ok {
+				now := h.Stats().Refused
+				all[access.ReasonTracks.String()] += now.Tracks
+				all[access.ReasonBitrate.String()] += now.Bitrate
+			}
+		}
+	}
+	writeJSON(w, all)
+}
+
 // clientConfig is /config.json: how a page reaches signaling and ICE servers, in
 // the shape that Peerix Talk reads, and whether rooms have a hub. Driver is
 // empty and Signaling null where browsers cannot reach the broker.
@@ -124,6 +180,9 @@ type clientConfig struct {
 	Signaling  *signalingConfig   `json:"signaling"`
 	ICEServers []webrtc.ICEServer `json:"iceServers"`
 	Hub        bool               `json:"hub"`
+	// Access is "token" where a token is needed; ICE servers are then told only
+	// to who has one.
+	Access string `json:"access"`
 }
 
 type signalingConfig struct {
@@ -142,15 +201,31 @@ func (s *Server) config(w http.ResponseWriter, r *http.Request) {
 	if r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https" {
 		scheme = "wss"
 	}
-	servers := s.cfg.ICEServers
+	servers, as := s.cfg.ICEServers, "open"
+	if !s.gate.Open() {
+		as = "token"
+		if servers != nil && !s.known(r) {
+			servers = nil
+		}
+	}
 	if servers == nil {
 		servers = []webrtc.ICEServer{}
 	}
-	config := clientConfig{Signaling: s.signalingConfig(scheme + "://" + r.Host), ICEServers: servers, Hub: s.rooms != nil}
+	config := clientConfig{Signaling: s.signalingConfig(scheme + "://" + r.Host), ICEServers: servers, Hub: s.rooms != nil, Access: as}
 	if config.Signaling != nil {
 		config.Driver = config.Signaling.Driver
 	}
 	writeJSON(w, config)
+}
+
+// known reports whether a request has a token for ?room=, or for any room.
+func (s *Server) known(r *http.Request) bool {
+	q := access.Query{Action: access.List, Token: access.TokenOf(r), Address: r.RemoteAddr}
+	if room := r.URL.Query().Get("room"); room != "" {
+		q.Action, q.Room = access.Join, room
+	}
+	_, err := s.gate.Check(r.Context(), q)
+	return err == nil
 }
 
 // roomInfo describes one room of the API.
@@ -162,11 +237,19 @@ type roomInfo struct {
 }
 
 func (s *Server) listRooms(w http.ResponseWriter, r *http.Request) {
+	visible, err := s.gate.Rooms(r.Context(), access.Query{Token: access.TokenOf(r), Address: r.RemoteAddr})
+	if err != nil {
+		refuse(w, err)
+		return
+	}
 	out := struct {
 		Rooms []roomInfo `json:"rooms"`
 	}{[]roomInfo{}}
 	if s.rooms != nil {
 		for _, entry := range s.rooms.list() {
+			if !visible(entry.name) {
+				continue
+			}
 			out.Rooms = append(out.Rooms, entry.info())
 		}
 	}
@@ -174,7 +257,7 @@ func (s *Server) listRooms(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) showRoom(w http.ResponseWriter, r *http.Request) {
-	name, ok := roomName(w, r)
+	name, _, ok := s.allow(w, r, access.Join, "")
 	if !ok {
 		return
 	}
@@ -193,12 +276,16 @@ func (r *room) info() roomInfo {
 }
 
 func (s *Server) enterRoom(w http.ResponseWriter, r *http.Request) {
-	name, ok := roomName(w, r)
+	name, _, ok := s.allow(w, r, access.Join, "")
 	if !ok {
 		return
 	}
 	if s.rooms == nil {
 		writeJSON(w, roomInfo{Room: name})
+		return
+	}
+	if s.full(name) {
+		refuse(w, s.gate.Refused.Count(errRoomFull))
 		return
 	}
 	id, err := s.rooms.enter(r.Context(), name, false, time.Now())
@@ -213,7 +300,16 @@ func (s *Server) enterRoom(w http.ResponseWriter, r *http.Request) {
 }
 
 func serveQR(w http.ResponseWriter, r *http.Request) {
-	svg, err := qrSVG(r.URL.Query().Get("text"))
+	text := r.URL.Query().Get("text")
+	if r.Method == http.MethodPost { // a link with a token does not belong into a query
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, qrMaxText+1))
+		if err != nil {
+			writeProblem(w, http.StatusRequestEntityTooLarge, "the text is too long")
+			return
+		}
+		text = string(body)
+	}
+	svg, err := qrSVG(text)
 	if err != nil {
 		writeProblem(w, http.StatusBadRequest, "?text= "+err.Error())
 		return

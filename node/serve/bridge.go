@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+
+	"github.com/weft-rtc/weft/node/serve/access"
 )
 
 const (
@@ -36,7 +38,8 @@ type bridge struct {
 	// protocols are the websocket subprotocols to agree on, none for NATS.
 	protocols []string
 	// inward copies what the browser says into the bus and returns why it ended.
-	inward  func(ctx context.Context, ws *websocket.Conn, nc net.Conn) error
+	inward  func(ctx context.Context, e *entry, ws *websocket.Conn, nc net.Conn) error
+	door    *doorway
 	clients *quota // shared by the bridges of a server
 	log     *slog.Logger
 
@@ -48,9 +51,9 @@ type bridge struct {
 	wg     sync.WaitGroup
 }
 
-func newBridge(dial func() (net.Conn, error), origins []string, clients *quota, log *slog.Logger) *bridge {
+func newBridge(dial func() (net.Conn, error), door *doorway, origins []string, clients *quota, log *slog.Logger) *bridge {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &bridge{dial: dial, origins: origins, inward: toBus, clients: clients, log: log, ctx: ctx, cancel: cancel}
+	return &bridge{dial: dial, door: door, origins: origins, inward: natsToBus, clients: clients, log: log, ctx: ctx, cancel: cancel}
 }
 
 // newBridgeQuota counts websockets.
@@ -70,6 +73,12 @@ func (b *bridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer b.clients.give(who, 1)
+	e, err := b.door.enter(r)
+	if err != nil {
+		refuse(w, err)
+		return
+	}
+	defer e.leave()
 	nc, err := b.dial()
 	if err != nil {
 		writeProblem(w, http.StatusServiceUnavailable, err.Error())
@@ -82,7 +91,7 @@ func (b *bridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	ws.SetReadLimit(bridgeReadLimit)
-	b.carry(ws, nc)
+	b.carry(e, ws, nc)
 }
 
 func (b *bridge) enter() bool {
@@ -107,13 +116,13 @@ func (b *bridge) Close() {
 
 // carry copies both ways until either side ends or the server stops. Its three
 // goroutines are joined before it returns.
-func (b *bridge) carry(ws *websocket.Conn, nc net.Conn) {
+func (b *bridge) carry(e *entry, ws *websocket.Conn, nc net.Conn) {
 	// Not a child of b.ctx: a websocket whose context ends is cut off without
 	// the close frame that tells the browser why.
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	ended := make(chan error, 3)
-	wg.Go(func() { ended <- b.inward(ctx, ws, nc) })
+	wg.Go(func() { ended <- b.inward(ctx, e, ws, nc) })
 	wg.Go(func() { toBrowser(ctx, ws, nc); ended <- nil })
 	wg.Go(func() { keepAlive(ctx, ws); ended <- nil })
 	code, reason := websocket.StatusGoingAway, "the signaling server closed the connection"
@@ -147,8 +156,12 @@ func toBus(ctx context.Context, ws *websocket.Conn, nc net.Conn) error {
 	}
 }
 
-// writerOnly hides every other method, so that io.CopyBuffer uses our buffer.
-type writerOnly struct{ io.Writer }
+// writerOnly and readerOnly hide every other method, so that io.CopyBuffer uses
+// our buffer.
+type (
+	writerOnly struct{ io.Writer }
+	readerOnly struct{ io.Reader }
+)
 
 var errNotBinary = errors.New("this protocol comes in binary messages")
 
@@ -198,6 +211,12 @@ func closeCode(err error) (websocket.StatusCode, string) {
 	}
 	if errors.Is(err, websocket.ErrMessageTooBig) {
 		return websocket.StatusMessageTooBig, "message too big"
+	}
+	if refusal := new(access.Error); errors.As(err, &refusal) {
+		return websocket.StatusPolicyViolation, refusal.Detail
+	}
+	if errors.Is(err, errNotConnect) {
+		return websocket.StatusPolicyViolation, "a NATS client says CONNECT first"
 	}
 	if reason, ok := asErrMQTT(err); ok {
 		return websocket.StatusPolicyViolation, reason

@@ -20,18 +20,20 @@ const (
 	busMaxSubscriptions = 64                // of one client; a peer needs two for each room
 	busMaxControlLine   = 1024              // bytes of a protocol line: verb, subject, lengths
 	busStartTimeout     = 5 * time.Second   // measured: 4 to 10 ms
+	busAuthTimeout      = 10 * time.Second  // for a client's first words: the default of 2 s is short for far ones
 )
 
 // bus is the embedded nats-server. It opens no port of its own but for MQTT
 // (mqtt.go): our hubs reach it in process, and everyone else through the bridge
 // on the HTTP port.
 type bus struct {
-	srv  *server.Server
-	mqtt *mqttGate // nil without --mqtt
+	srv   *server.Server
+	rooms *tenants
+	mqtt  *mqttGate // nil without --mqtt
 }
 
 // newBus starts the bus, with options that configure changes. Close stops it.
-func newBus(log *slog.Logger, configure ...func(*server.Options)) (*bus, error) {
+func newBus(log *slog.Logger, rooms *tenants, configure ...func(*server.Options)) (*bus, error) {
 	opts := &server.Options{
 		ServerName:      "weft",
 		DontListen:      true,
@@ -46,6 +48,9 @@ func newBus(log *slog.Logger, configure ...func(*server.Options)) (*bus, error) 
 		WriteDeadline:   5 * time.Second,
 		PingInterval:    20 * time.Second,
 		MaxPingsOut:     2,
+		AuthTimeout:     busAuthTimeout.Seconds(),
+
+		CustomClientAuthentication: rooms,
 	}
 	for _, c := range configure {
 		c(opts)
@@ -54,6 +59,7 @@ func newBus(log *slog.Logger, configure ...func(*server.Options)) (*bus, error) 
 	if err != nil {
 		return nil, fmt.Errorf("serve: embedded signaling: %w", err)
 	}
+	rooms.srv = srv
 	srv.SetLoggerV2(newBusLog(log), false, false, false)
 	srv.Start()
 	if !srv.ReadyForConnections(busStartTimeout) {
@@ -61,7 +67,7 @@ func newBus(log *slog.Logger, configure ...func(*server.Options)) (*bus, error) 
 		srv.WaitForShutdown()
 		return nil, fmt.Errorf("serve: embedded signaling is not ready after %v", busStartTimeout)
 	}
-	return &bus{srv: srv}, nil
+	return &bus{srv: srv, rooms: rooms}, nil
 }
 
 // errBusFull says that a client was turned away because the bus has as many as

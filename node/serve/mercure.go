@@ -51,12 +51,14 @@ const (
 // of the embedded bus, so all who signal meet in the same rooms.
 //
 // It is no Mercure hub: one topic a stream, no ids and no Last-Event-ID
-// (signaling that was missed is stale), no private updates, no tokens. A peer
-// hears its own packets.
+// (signaling that was missed is stale), no private updates. A peer hears its own
+// packets.
 type mercure struct {
 	origins origins
 	log     *slog.Logger
-	topics  *topics
+	door    *doorway
+	topics  *topics // of those without a room
+	rooms   mercureRooms
 	streams quota
 	bodies  quota
 	waiting quota
@@ -68,11 +70,13 @@ type mercure struct {
 	wg     sync.WaitGroup // requests
 }
 
-func newMercure(bus natsdriver.InProcessConnProvider, allowed []string, log *slog.Logger) *mercure {
+func newMercure(bus natsdriver.InProcessConnProvider, door *doorway, allowed []string, log *slog.Logger) *mercure {
 	m := &mercure{
 		origins: newOrigins(allowed),
 		log:     log.With("part", "mercure"),
-		topics:  newTopics(bus),
+		door:    door,
+		topics:  newTopics(bus, ""),
+		rooms:   mercureRooms{bus: bus, byRoom: map[string]*mercureRoom{}},
 		streams: quota{total: mercureStreams, each: mercureStreamsEach},
 		bodies:  quota{total: mercureBodies, each: mercureBodiesEach},
 		waiting: quota{total: mercureWaiting, each: mercureWaitingEach},
@@ -148,6 +152,12 @@ func (m *mercure) subscribe(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, http.StatusBadRequest, err.Error())
 		return
 	}
+	topics, done, err := m.admit(r)
+	if err != nil {
+		refuse(w, err)
+		return
+	}
+	defer done()
 	who := clientOf(r.RemoteAddr)
 	if !m.streams.take(who, 1) {
 		w.Header().Set("Retry-After", "10")
@@ -163,7 +173,7 @@ func (m *mercure) subscribe(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s := newEventStream(&m.waiting, who)
-	leave, err := m.topics.enter(topic, s)
+	leave, err := topics.enter(topic, s)
 	if err != nil {
 		s.end(err) // with what has come already
 		h.Del("X-Accel-Buffering")
@@ -182,6 +192,12 @@ func (m *mercure) publish(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, http.StatusUnsupportedMediaType, "want application/x-www-form-urlencoded")
 		return
 	}
+	topics, done, err := m.admit(r)
+	if err != nil {
+		refuse(w, err)
+		return
+	}
+	defer done()
 	form, status, err := m.readForm(w, r)
 	if err != nil {
 		if status == http.StatusServiceUnavailable {
@@ -195,7 +211,7 @@ func (m *mercure) publish(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, status, err.Error())
 		return
 	}
-	if err := m.topics.publish(topic, packet); err != nil {
+	if err := topics.publish(topic, packet); err != nil {
 		m.log.Debug("packet dropped", "remote", r.RemoteAddr, "error", err)
 		writeProblem(w, http.StatusServiceUnavailable, err.Error())
 		return

@@ -17,7 +17,8 @@ var errBusGone = errors.New("serve: the embedded signaling has closed the connec
 // topics are what the event streams listen on, and the connections to the bus
 // that this takes: few, because a subscription serves all streams of a topic.
 type topics struct {
-	bus natsdriver.InProcessConnProvider
+	bus   natsdriver.InProcessConnProvider
+	token string // of the account on the bus
 
 	wg sync.WaitGroup // connections
 
@@ -42,8 +43,8 @@ type topic struct {
 	streams map[*eventStream]struct{}
 }
 
-func newTopics(bus natsdriver.InProcessConnProvider) *topics {
-	return &topics{bus: bus, open: make(map[string]*topic)}
+func newTopics(bus natsdriver.InProcessConnProvider, token string) *topics {
+	return &topics{bus: bus, token: token, open: make(map[string]*topic)}
 }
 
 // connect opens a connection to the bus. One that ends stays so: who used it
@@ -52,7 +53,7 @@ func (t *topics) connect() (*natsgo.Conn, error) {
 	if t.closed {
 		return nil, errBusGone
 	}
-	nc, err := natsgo.Connect("", natsgo.InProcessServer(t.bus), natsgo.Name("mercure"),
+	nc, err := natsgo.Connect("", natsgo.InProcessServer(t.bus), natsgo.Token(t.token), natsgo.Name("mercure"),
 		natsgo.Timeout(mercureBusTimeout), natsgo.NoReconnect(), natsgo.ClosedHandler(t.gone),
 		natsgo.ErrorHandler(func(*natsgo.Conn, *natsgo.Subscription, error) {})) // not to standard error
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/weft-rtc/weft/mesh/driver"
+	"github.com/weft-rtc/weft/node/serve/access"
 )
 
 // A server that stops ends streams properly, and bodies that do not come.
@@ -47,12 +48,12 @@ func TestMercureStops(t *testing.T) {
 // testMercure serves the endpoint alone, on a bus of its own.
 func testMercure(t *testing.T) (m *mercure, b *bus, at string) {
 	t.Helper()
-	b, err := newBus(slog.New(slog.DiscardHandler))
+	b, err := newBus(slog.New(slog.DiscardHandler), newTenants(10, false))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(b.Close)
-	m = newMercure(b, nil, slog.New(slog.DiscardHandler))
+	m = newMercure(b, openDoor(b), nil, slog.New(slog.DiscardHandler))
 	srv := httptest.NewServer(m)
 	t.Cleanup(func() {
 		m.Close()
@@ -163,3 +164,6 @@ func FuzzUpdate(f *testing.F) {
 		}
 	})
 }
+
+// openDoor lets everybody into a bus.
+func openDoor(b *bus) *doorway { return &doorway{gate: access.NewOpenGate(), rooms: b.rooms} }

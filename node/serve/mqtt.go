@@ -3,7 +3,6 @@ package serve
 import (
 	"context"
 	"crypto/rand"
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"io"
@@ -14,15 +13,16 @@ import (
 
 	"github.com/coder/websocket"
 	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/weft-rtc/weft/node/serve/access"
 )
 
 // Bounds of what MQTT makes the bus keep. With what the filter lets through
 // (mqtt_filter.go) that is a record of some kilobytes for each client while it
 // is connected.
 const (
-	mqttMaxStore    = 64 << 20         // bytes on disk
-	mqttMaxMemory   = 1 << 20          // bytes in memory; its streams are all on disk
-	mqttAuthTimeout = 10 * time.Second // for a client's first words
+	mqttMaxStore    = 64 << 20 // bytes on disk
+	mqttMaxMemory   = 1 << 20  // bytes in memory; its streams are all on disk
 	mqttDialTimeout = 5 * time.Second
 )
 
@@ -38,6 +38,7 @@ type mqttGate struct {
 	user, password string
 	dir            string
 	opts           *server.Options // those of the running bus, with the port
+	rooms          *tenants
 	log            *slog.Logger
 }
 
@@ -52,19 +53,21 @@ func newMQTTGate(log *slog.Logger) (*mqttGate, error) {
 
 // newBus starts the bus that the configuration wants.
 func (s *Server) newBus() (*bus, error) {
+	rooms := newTenants(s.cfg.MaxRooms, !s.gate.Open())
 	if s.cfg.MQTT {
-		return newMQTTBus(s.log)
+		return newMQTTBus(s.log, rooms)
 	}
-	return newBus(s.log)
+	return newBus(s.log, rooms)
 }
 
 // newMQTTBus starts a bus that speaks MQTT too.
-func newMQTTBus(log *slog.Logger) (*bus, error) {
+func newMQTTBus(log *slog.Logger, rooms *tenants) (*bus, error) {
 	gate, err := newMQTTGate(log)
 	if err != nil {
 		return nil, err
 	}
-	b, err := newBus(log, gate.configure)
+	gate.rooms, rooms.prepare = rooms, keepForMQTT
+	b, err := newBus(log, rooms, gate.configure)
 	if err != nil {
 		gate.close()
 		return nil, err
@@ -73,34 +76,20 @@ func newMQTTBus(log *slog.Logger) (*bus, error) {
 	return b, nil
 }
 
+// keepForMQTT lets MQTT keep what it needs for an account.
+func keepForMQTT(a *server.Account) error { return a.EnableJetStream(nil, nil) }
+
 // configure puts MQTT into the options of the bus.
 func (g *mqttGate) configure(o *server.Options) {
 	o.MQTT.Host, o.MQTT.Port = "127.0.0.1", server.RANDOM_PORT
 	o.JetStream, o.StoreDir = true, g.dir
 	o.JetStreamMaxStore, o.JetStreamMaxMemory = mqttMaxStore, mqttMaxMemory
 	o.CustomClientAuthentication = g
-	o.AuthTimeout = mqttAuthTimeout.Seconds() // counts for /nats too: the default of 2 s is short for far clients
 	g.opts = o
 }
 
 // busReserved are the subjects that only the bus itself may use.
 var busReserved = []string{"$JS.>", "$JSC.>", "$MQTT.>", "$SYS.>", "$KV.>", "$O.>"}
-
-// Check implements server.Authentication, on a goroutine of the client. Those
-// who come by TCP speak MQTT, for the bus has no other listener.
-func (g *mqttGate) Check(c server.ClientAuthentication) bool {
-	if _, tcp := c.RemoteAddress().(*net.TCPAddr); tcp {
-		opts := c.GetOpts()
-		user := subtle.ConstantTimeCompare([]byte(opts.Username), []byte(g.user))
-		password := subtle.ConstantTimeCompare([]byte(opts.Password), []byte(g.password))
-		if user&password != 1 {
-			return false
-		}
-	}
-	deny := &server.SubjectPermission{Deny: busReserved}
-	c.RegisterUser(&server.User{Permissions: &server.Permissions{Publish: deny, Subscribe: deny}})
-	return true
-}
 
 // dial opens a client connection. The caller must introduce itself with user
 // and password.
@@ -122,17 +111,24 @@ func (g *mqttGate) close() {
 
 // newMQTTBridge returns the bridge for /mqtt: MQTT 3.1.1 over WebSocket as in
 // its section 6. The bus is one of newMQTTBus.
-func newMQTTBridge(bus *bus, origins []string, clients *quota, log *slog.Logger) *bridge {
+func newMQTTBridge(bus *bus, door *doorway, origins []string, clients *quota, log *slog.Logger) *bridge {
 	gate := bus.mqtt
 	b := newBridge(func() (net.Conn, error) {
 		if bus.srv.NumClients() >= busMaxConnections {
 			return nil, errBusFull
 		}
 		return gate.dial()
-	}, origins, clients, log)
+	}, door, origins, clients, log)
 	b.protocols = []string{"mqtt"}
-	b.inward = func(ctx context.Context, ws *websocket.Conn, nc net.Conn) error {
+	b.inward = func(ctx context.Context, e *entry, ws *websocket.Conn, nc net.Conn) error {
 		f := newMQTTFilter(&binaryReader{ctx: ctx, ws: ws}, nc, gate.user, gate.password)
+		f.admit = func(password string) (string, error) {
+			known, err := e.introduce(access.NewSecret(password))
+			if known == "" {
+				known = gate.password
+			}
+			return known, err
+		}
 		return f.run()
 	}
 	return b

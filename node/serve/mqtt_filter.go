@@ -69,6 +69,8 @@ type mqttFilter struct {
 	r              *bufio.Reader
 	w              *bufio.Writer
 	user, password string
+	// admit, if not nil, gives the bus's password for the client's.
+	admit func(password string) (string, error)
 }
 
 func newMQTTFilter(r io.Reader, w io.Writer, user, password string) *mqttFilter {
@@ -250,13 +252,21 @@ func (f *mqttFilter) connect(body []byte) ([]byte, error) {
 	if flags&mqttUser != 0 {
 		p.field()
 	}
+	var given []byte
 	if flags&mqttPassword != 0 {
-		p.field()
+		given = p.field()
 	}
 	if p.bad || len(p.rest) > 0 || flags&(mqttUser|mqttPassword) == mqttPassword {
 		return nil, errMQTTMalformed
 	}
-	return putField(putField(out, []byte(f.user)), []byte(f.password)), nil
+	password := f.password
+	if f.admit != nil {
+		var err error
+		if password, err = f.admit(string(given)); err != nil {
+			return nil, err
+		}
+	}
+	return putField(putField(out, []byte(f.user)), []byte(password)), nil
 }
 
 // mqttFields takes a body apart. What is not there is bad and nil.

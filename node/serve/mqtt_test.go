@@ -94,7 +94,7 @@ func TestMQTTIsOff(t *testing.T) {
 	if status, _, body := request(t, http.DefaultClient, "GET", info.URL+"mqtt"); status != http.StatusNotFound {
 		t.Errorf("GET /mqtt: %d %.100q", status, body)
 	}
-	b, err := newBus(slog.New(slog.DiscardHandler))
+	b, err := newBus(slog.New(slog.DiscardHandler), newTenants(10, false))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +107,7 @@ func TestMQTTIsOff(t *testing.T) {
 // The listener is reached by everybody on this machine, and takes nobody but
 // the bridge. The store is bounded, and gone at the end.
 func TestMQTTGate(t *testing.T) {
-	b, err := newMQTTBus(slog.New(slog.DiscardHandler))
+	b, err := newMQTTBus(slog.New(slog.DiscardHandler), newTenants(10, false))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -269,7 +269,7 @@ func TestMQTTRefuses(t *testing.T) {
 
 // Sessions leave nothing behind, also those of clients that want to stay.
 func TestMQTTKeepsNothing(t *testing.T) {
-	b, err := newMQTTBus(slog.New(slog.DiscardHandler))
+	b, err := newMQTTBus(slog.New(slog.DiscardHandler), newTenants(10, false))
 	if err != nil {
 		t.Fatal(err)
 	}

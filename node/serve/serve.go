@@ -8,11 +8,12 @@
 // empty rooms (rooms.go). It is the only package that links nats-server; an
 // embedder who brings a bus uses node and does not pay for it.
 //
-// It has no accounts and, until tokens exist, no access control: it serves
-// loopback, or everybody with Config.Open.
+// Who may use it decides an access.Gate: by tokens, by a webhook, or, on loopback
+// and with Config.Open, not at all. It has no accounts of people.
 package serve
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -22,20 +23,13 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/pion/webrtc/v4"
-
 	"github.com/weft-rtc/weft/mesh/whip"
-)
-
-// Defaults of Config.
-const (
-	DefaultListen   = "127.0.0.1:8080"
-	DefaultUDPPort  = 7882
-	DefaultMaxRooms = 1000
+	"github.com/weft-rtc/weft/node/serve/access"
 )
 
 const (
@@ -49,80 +43,22 @@ const (
 	pingTimeout     = 15 * time.Second
 )
 
-// Config says what to serve. The zero value serves loopback with a hub.
-type Config struct {
-	// Listen is the HTTP address, host:port, default DefaultListen; port 0 is
-	// any free port. A host other than loopback needs Open and is served as TLS.
-	Listen string
-	// UDP is the media address, host:port. The default is port 7882, on
-	// 127.0.0.1 when Listen is loopback and on all interfaces otherwise; port 0
-	// is any free port.
-	UDP string
-	// Open lets anybody who reaches a non-loopback address in.
-	Open bool
-	// TLSCert and TLSKey are PEM files, both or neither. Without them a
-	// non-loopback address gets a self-signed certificate; with them loopback
-	// speaks TLS as well.
-	TLSCert, TLSKey string
-	// Rooms are entered at start and never left.
-	Rooms []string
-	// NoHub serves signaling and page only: rooms are then meshes.
-	NoHub bool
-	// MaxRooms bounds the rooms that the hub is in, default DefaultMaxRooms.
-	MaxRooms int
-	// Signal is the URL of a broker that is used in place of the embedded bus, as
-	// package mesh/driver/dial takes it; default SignalEmbedded. The routes of
-	// signaling are then not served. Pages can reach it only if it is NATS over
-	// WebSocket (ws://, wss://) and the URL has neither user nor query: those
-	// are for the hub alone.
-	Signal string
-	// SignalPrefix is what that broker's users put in front of each namespace.
-	SignalPrefix string
-	// MQTT serves MQTT 3.1.1 over WebSocket at /mqtt beside NATS at /nats, in the
-	// same rooms. It needs a store of at most 64 MiB in the directory for
-	// temporary files while Run runs, and a TCP port of 127.0.0.1 that only this
-	// server can use.
-	MQTT bool
-	// AllowOrigins are further origins, scheme://host[:port], whose pages may use
-	// signaling and API, and whose hosts a reverse proxy may ask for.
-	AllowOrigins []string
-	// FrameAncestors are the sources that may show the page in a frame, as in
-	// Content-Security-Policy; default nobody.
-	FrameAncestors []string
-	// ICEServers are given to the page, and used by the hub.
-	ICEServers []webrtc.ICEServer
-	// Ready is called once, on Run's goroutine, when everything is up.
-	Ready func(Info)
-	// Logger gets what people should know; nil discards.
-	Logger *slog.Logger
-}
-
-// Info says where a running server is reached. It is what the command prints.
-type Info struct {
-	Ready  bool     `json:"ready"`
-	URL    string   `json:"url"`             // the page
-	URLs   []string `json:"urls"`            // the same by every address of this machine
-	Signal string   `json:"signal"`          // for weft publish --signal: NATS over WebSocket, or the broker without user and query
-	MQTT   string   `json:"mqtt,omitempty"`  // MQTT over WebSocket
-	WHIP   string   `json:"whip,omitempty"`  // in front of a room's name: where OBS and others publish
-	WHEP   string   `json:"whep,omitempty"`  // likewise: where players watch
-	UDP    []string `json:"udp,omitempty"`   // media addresses of the hub
-	Hub    bool     `json:"hub"`             // whether rooms get a hub
-	Rooms  []string `json:"rooms,omitempty"` // entered at start
-	// CertSHA256 is the fingerprint of the certificate in hexadecimal digits.
-	CertSHA256 string `json:"cert_sha256,omitempty"`
-}
-
 // Server is one server. Make it with New; Run may be called once.
 type Server struct {
 	cfg     Config
 	listen  address
 	udp     address
+	tcp     address // of ICE-TCP
+	public  []netip.Addr
+	rates   *rates
 	broker  broker
 	page    *page
 	cert    *tls.Certificate // nil: plain HTTP
 	log     *slog.Logger
 	started atomic.Bool
+	gate    *access.Gate
+	admits  *access.Admissions
+	hook    *access.Webhook // nil without
 
 	// nil with a broker
 	bridge  *bridge
@@ -141,10 +77,12 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Listen == "" {
 		cfg.Listen = DefaultListen
 	}
-	if cfg.MaxRooms == 0 {
-		cfg.MaxRooms = DefaultMaxRooms
-	}
-	s := &Server{cfg: cfg, log: cfg.Logger}
+	cfg.MaxRooms = cmp.Or(cfg.MaxRooms, DefaultMaxRooms)
+	cfg.MaxPeers = cmp.Or(cfg.MaxPeers, DefaultMaxPeers)
+	cfg.MaxTracks = cmp.Or(cfg.MaxTracks, DefaultMaxTracks)
+	cfg.MaxBitrate = cmp.Or(cfg.MaxBitrate, DefaultMaxBitrate)
+	cfg.MaxRequests = cmp.Or(cfg.MaxRequests, DefaultRequests)
+	s := &Server{cfg: cfg, log: cfg.Logger, rates: newRates(cfg.MaxRequests)}
 	var err error
 	if s.listen, err = parseAddress("--listen", cfg.Listen); err != nil {
 		return nil, err
@@ -152,10 +90,28 @@ func New(cfg Config) (*Server, error) {
 	if s.udp, err = mediaAddress(cfg.UDP, s.listen); err != nil {
 		return nil, err
 	}
+	if cfg.ICETCP != "" {
+		if s.tcp, err = parseAddress("--ice-tcp", cfg.ICETCP); err != nil {
+			return nil, err
+		}
+		if _, err := s.tcp.addrPort(); err != nil {
+			return nil, fmt.Errorf("serve: --ice-tcp %q: want an IP address and a port, for example 127.0.0.1:7881 or :7881", cfg.ICETCP)
+		}
+	}
+	for _, text := range cfg.PublicIPs {
+		ip, err := netip.ParseAddr(text)
+		if err != nil || ip.IsUnspecified() || ip.Zone() != "" {
+			return nil, fmt.Errorf("serve: --public-ip %q is no IP address", text)
+		}
+		s.public = append(s.public, ip.Unmap())
+	}
 	if s.broker, err = parseBroker(cfg.Signal, cfg.SignalPrefix); err != nil {
 		return nil, err
 	}
 	if err := s.validate(); err != nil {
+		return nil, err
+	}
+	if err := s.makeGate(); err != nil {
 		return nil, err
 	}
 	root, err := fs.Sub(web, "web")
@@ -175,36 +131,6 @@ func New(cfg Config) (*Server, error) {
 	return s, nil
 }
 
-func (s *Server) validate() error {
-	cfg := s.cfg
-	switch {
-	case !s.listen.loopback && !cfg.Open:
-		return fmt.Errorf("serve: --listen %s is reachable by others and there are no tokens yet to keep strangers out: "+
-			"add --open to let everybody in, or listen on loopback", cfg.Listen)
-	case (cfg.TLSCert == "") != (cfg.TLSKey == ""):
-		return errors.New("serve: --tls-cert and --tls-key go together; one of them is missing")
-	case cfg.MQTT && !s.broker.embedded():
-		return errors.New("serve: --mqtt is a way into the embedded signaling, which --signal replaces")
-	case cfg.MaxRooms < 0:
-		return fmt.Errorf("serve: --max-rooms %d is below 1", cfg.MaxRooms)
-	case cfg.NoHub && len(cfg.Rooms) > 0:
-		return errors.New("serve: --room needs the hub that --no-hub switches off")
-	case len(cfg.Rooms) > cfg.MaxRooms:
-		return fmt.Errorf("serve: %d rooms by --room are more than --max-rooms %d", len(cfg.Rooms), cfg.MaxRooms)
-	}
-	for _, name := range cfg.Rooms {
-		if err := validRoom(name); err != nil {
-			return fmt.Errorf("serve: --room: %w", err)
-		}
-	}
-	for _, origin := range cfg.AllowOrigins {
-		if err := validOrigin(origin); err != nil {
-			return fmt.Errorf("serve: --allow-origin: %w", err)
-		}
-	}
-	return nil
-}
-
 // Run serves until ctx ends, then lets the hub say goodbye, closes what is open
 // and returns nil. It blocks; it returns an error when a port is in use or a
 // pinned room could not be entered. Call it once.
@@ -217,6 +143,9 @@ func (s *Server) Run(ctx context.Context) error {
 		return listenError("--listen", s.listen, err)
 	}
 	defer listener.Close()
+	if s.hook != nil {
+		defer s.hook.Close()
+	}
 	newDriver, info := s.broker.newDriver, s.info(listener.Addr())
 	if s.broker.embedded() {
 		bus, err := s.newBus()
@@ -229,13 +158,13 @@ func (s *Server) Run(ctx context.Context) error {
 		defer s.closeBus()
 	}
 	if !s.cfg.NoHub {
-		media, err := newMedia(s.udp, s.cfg.ICEServers, s.log)
+		media, err := newMedia(s)
 		if err != nil {
 			return err
 		}
 		defer media.Close()
-		info.UDP = media.addresses()
-		s.rooms = newRooms(s.cfg.MaxRooms, s.log, media.hubs(newDriver))
+		info.UDP, info.TCP = media.addresses(), media.tcpAddresses()
+		s.rooms = newRooms(s.cfg.MaxRooms, s.log, media.hubs(newDriver, s.keeper))
 		defer s.rooms.close()
 	}
 	return s.serve(ctx, listener, info)

@@ -19,6 +19,8 @@ import (
 	"github.com/coder/websocket"
 	"github.com/nats-io/nats.go"
 	"go.uber.org/goleak"
+
+	"github.com/weft-rtc/weft/node/serve/access"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -106,6 +108,11 @@ func TestConfigErrors(t *testing.T) {
 		{"signal prefix", Config{SignalPrefix: "px."}, "--signal-prefix"},
 		{"signal prefix of SSE", Config{Signal: "sse+http://x", SignalPrefix: "px."}, "--signal-prefix"},
 		{"MQTT of a broker", Config{Signal: "nats://x", MQTT: true}, "--mqtt"},
+		{"open with tokens", Config{Open: true, AuthWebhook: access.NewSecret("http://x/")}, "--open"},
+		{"webhook", Config{AuthWebhook: access.NewSecret("x")}, "--auth-webhook"},
+		{"public IP", Config{PublicIPs: []string{"example.org"}}, "--public-ip"},
+		{"ICE-TCP", Config{ICETCP: "example.org:1"}, "--ice-tcp"},
+		{"limits", Config{MaxPeers: -1}, "--max-peers"},
 		{"origin", Config{AllowOrigins: []string{"example.org"}}, "--allow-origin"},
 	} {
 		if _, err := New(c.cfg); err == nil || !strings.Contains(err.Error(), c.want) {
@@ -386,12 +393,12 @@ func TestAPIOrigins(t *testing.T) {
 
 // Those who hold many connections do not crowd others out.
 func TestBridgeBoundsClients(t *testing.T) {
-	b, err := newBus(slog.New(slog.DiscardHandler))
+	b, err := newBus(slog.New(slog.DiscardHandler), newTenants(10, false))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer b.Close()
-	bridge := newBridge(b.InProcessConn, nil, &quota{total: 3, each: 2}, slog.New(slog.DiscardHandler))
+	bridge := newBridge(b.InProcessConn, openDoor(b), nil, &quota{total: 3, each: 2}, slog.New(slog.DiscardHandler))
 	defer bridge.Close()
 	from := make(chan string, 1)
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

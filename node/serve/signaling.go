@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/weft-rtc/weft/mesh/driver"
 	"github.com/weft-rtc/weft/mesh/driver/dial"
@@ -65,23 +66,51 @@ func parseBroker(rawURL, prefix string) (broker, error) {
 }
 
 // newDriver makes a hub's driver of its own for one room.
-func (b broker) newDriver(log *slog.Logger) (driver.Driver, error) {
+func (b broker) newDriver(_ string, log *slog.Logger) (driver.Driver, error) {
 	return dial.New(b.url, dial.Options{Prefix: b.prefix, Logger: log})
 }
 
-// newDriver makes a hub's driver of its own for one room.
-func (b *bus) newDriver(log *slog.Logger) (driver.Driver, error) {
-	return natsdriver.New(natsdriver.Config{InProcess: b, Logger: log})
+// newDriver makes a hub's driver of its own for one room: in the room's account
+// where every room has one, else in the account that all share.
+func (b *bus) newDriver(room string, log *slog.Logger) (driver.Driver, error) {
+	if !b.rooms.closed {
+		return natsdriver.New(natsdriver.Config{InProcess: b, Logger: log})
+	}
+	t, err := b.rooms.enter(room)
+	if err != nil {
+		return nil, err
+	}
+	d, err := natsdriver.New(natsdriver.Config{InProcess: b, Token: t.token(), Logger: log})
+	if err != nil {
+		t.leave()
+		return nil, err
+	}
+	return &tenantDriver{Driver: d, tenant: t}, nil
+}
+
+// tenantDriver is a driver in an account that it leaves when it is closed.
+type tenantDriver struct {
+	driver.Driver
+	tenant *tenant
+	once   sync.Once
+}
+
+// Close implements driver.Driver.
+func (d *tenantDriver) Close() error {
+	err := d.Driver.Close()
+	d.once.Do(d.tenant.leave)
+	return err
 }
 
 // openBus makes the ways into the embedded bus by HTTP.
 func (s *Server) openBus(b *bus) {
 	clients := newBridgeQuota()
-	s.bridge = newBridge(b.InProcessConn, s.cfg.AllowOrigins, clients, s.log)
+	door := &doorway{gate: s.gate, rooms: b.rooms}
+	s.bridge = newBridge(b.InProcessConn, door, s.cfg.AllowOrigins, clients, s.log)
 	if b.mqtt != nil {
-		s.mqtt = newMQTTBridge(b, s.cfg.AllowOrigins, clients, s.log)
+		s.mqtt = newMQTTBridge(b, door, s.cfg.AllowOrigins, clients, s.log)
 	}
-	s.mercure = newMercure(b, s.cfg.AllowOrigins, s.log)
+	s.mercure = newMercure(b, door, s.cfg.AllowOrigins, s.log)
 }
 
 // closeBus closes them and cuts their clients off. It is idempotent.

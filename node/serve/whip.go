@@ -13,6 +13,7 @@ import (
 	"github.com/weft-rtc/weft/mesh/sdp"
 	"github.com/weft-rtc/weft/mesh/whip"
 	"github.com/weft-rtc/weft/node"
+	"github.com/weft-rtc/weft/node/serve/access"
 )
 
 // maxStreamName bounds the name of a guest's stream, in bytes.
@@ -35,12 +36,17 @@ func (s *Server) mountWHIP(mux *http.ServeMux) {
 	if s.rooms == nil {
 		return
 	}
-	s.whip = whip.New(whip.Config{
-		Backend:    guests{s.rooms},
+	cfg := whip.Config{
+		Backend:    guests{s},
+		Access:     s.whipAccess,
 		Origin:     newOrigins(s.cfg.AllowOrigins).tell,
 		ICEServers: s.cfg.ICEServers,
 		Logger:     s.log.With("part", "whip"),
-	})
+	}
+	if s.cfg.Tokens != nil { // the bearer of /api/whip is a token, which says which room
+		cfg.Key = func(token string) (room, stream string) { return s.gate.RoomOf(access.NewSecret(token)), "" }
+	}
+	s.whip = whip.New(cfg)
 	for _, method := range []string{"GET ", "POST ", "PATCH ", "DELETE ", "OPTIONS ", "PUT "} {
 		for _, path := range whipPaths {
 			mux.Handle(method+path, s.whip)
@@ -48,8 +54,27 @@ func (s *Server) mountWHIP(mux *http.ServeMux) {
 	}
 }
 
+// whipAccess asks the gate, in the words of WHIP.
+func (s *Server) whipAccess(r *http.Request, action whip.Action, room, stream string) error {
+	wanted := access.Publish
+	if action == whip.Play {
+		wanted = access.Watch
+	}
+	err := s.gate.Request(r, string(wanted), room, stream)
+	switch {
+	case err == nil:
+		return nil
+	case access.StatusOf(err) == http.StatusUnauthorized:
+		return fmt.Errorf("%w: %w", whip.ErrUnauthorized, err)
+	case access.StatusOf(err) == http.StatusForbidden:
+		return fmt.Errorf("%w: %w", whip.ErrForbidden, err)
+	default:
+		return fmt.Errorf("%w: %w", whip.ErrFull, err)
+	}
+}
+
 // guests lets the clients of WHIP and WHEP into rooms.
-type guests struct{ rooms *rooms }
+type guests struct{ server *Server }
 
 // admitter is a member that takes guests.
 type admitter interface {
@@ -63,14 +88,18 @@ func (g guests) Begin(ctx context.Context, o whip.Offer) (whip.Session, whip.Ans
 	if err != nil {
 		return nil, none, err
 	}
-	_, err = g.rooms.enter(ctx, o.Room, false, time.Now())
+	if g.server.full(o.Room) {
+		return nil, none, fmt.Errorf("%w: %w", whip.ErrFull, g.server.gate.Refused.Count(errRoomFull))
+	}
+	cfg.Vetted = !g.server.gate.Open() // by whipAccess, since a guest has no admission
+	_, err = g.server.rooms.enter(ctx, o.Room, false, time.Now())
 	if errors.Is(err, errRoomsFull) || errors.Is(err, errRoomsClosed) {
 		return nil, none, fmt.Errorf("%w: %w", whip.ErrFull, err)
 	}
 	if err != nil {
 		return nil, none, err
 	}
-	entry := g.rooms.get(o.Room)
+	entry := g.server.rooms.get(o.Room)
 	if entry == nil { // left in this moment
 		return nil, none, whip.ErrFull
 	}

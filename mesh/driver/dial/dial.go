@@ -41,7 +41,8 @@ type Options struct {
 	Prefix string
 	// TLS is used where the scheme says so. Nil trusts the system's authorities.
 	TLS *tls.Config
-	// Token is a bearer token, for SSE alone.
+	// Token is what the client introduces itself with, for NATS and SSE; MQTT has
+	// a password in the URL instead.
 	Token string
 	// Logger gets connects, disconnects and errors. Nil discards them.
 	Logger *slog.Logger
@@ -65,7 +66,7 @@ func New(rawURL string, o Options) (driver.Driver, error) {
 	case "memory":
 		return bus.Driver(), nil
 	case "nats", "tls", "ws", "wss":
-		return checked(nats.New(nats.Config{URL: rawURL, Prefix: o.Prefix, TLS: o.TLS, Logger: o.Logger}))
+		return checked(nats.New(nats.Config{URL: rawURL, Prefix: o.Prefix, Token: o.Token, TLS: o.TLS, Logger: o.Logger}))
 	case "mqtt", "mqtts", "mqtt+ws", "mqtt+wss":
 		return checked(mqtt.New(mqtt.Config{URL: rawURL, Prefix: o.Prefix, TLS: o.TLS, Logger: o.Logger}))
 	case "sse+http", "sse+https":

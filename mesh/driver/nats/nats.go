@@ -52,6 +52,8 @@ type Config struct {
 	// Prefix is put straight in front of each namespace to make the subject,
 	// without a separator. Peers must use the same. Default: none.
 	Prefix string
+	// Token, if not empty, is what the client introduces itself with.
+	Token string
 	// TLS is used for tls:// and wss://. Nil trusts the system's authorities.
 	TLS *tls.Config
 	// Logger gets connects, disconnects and errors of the service. Nil
@@ -155,6 +157,9 @@ func (d *Driver) options(config Config) []natsgo.Option {
 	}
 	if config.TLS != nil {
 		options = append(options, natsgo.Secure(config.TLS))
+	}
+	if config.Token != "" {
+		options = append(options, natsgo.Token(config.Token))
 	}
 	if config.InProcess != nil {
 		options = append(options, natsgo.InProcessServer(config.InProcess))

@@ -394,7 +394,9 @@ export class Peer {
   #onControl(link, event, payload) {
     if (event === Event.ROSTER) {
       // The role may change while the connection stays.
-      if (typeof payload?.hub === "boolean") link.role = payload.hub;
+      // Who was let in as no hub does not become one.
+      const may = !this.#options.verify || link.metadata?.hub === true;
+      if (typeof payload?.hub === "boolean") link.role = payload.hub && may;
       link.roster = link.hub ? readRoster(payload) : null;
       if (link.hub) this.#dropDirect(link);
       this.#viewSoon();

@@ -1,6 +1,7 @@
 // A call: joins what the client knows of the room to what the page shows, and the buttons to the client.
 
 import { Peer } from "../client/peer.js";
+import { Guard, Refused } from "../client/guard.js";
 import { NatsDriver } from "../client/nats.js";
 import { collect } from "../client/stats.js";
 import { h, icon, mark, toast } from "./dom.js";
@@ -19,7 +20,7 @@ const SPEAKING = 0.015; // audio level from which someone counts as speaking
 const HOLD = 600; // ms that the mark stays after that
 const NOTICE_AFTER = 1500; // ms without signaling before the page speaks of it
 
-/** @typedef {{signaling: {driver: string, options: {servers?: string[], prefix?: string}}, iceServers: RTCIceServer[]}} Config */
+/** @typedef {{signaling: {driver: string, options: {servers?: string[], prefix?: string}}, iceServers: RTCIceServer[], guarded: boolean}} Config */
 
 const LARGEST = 1_700_000; // bit/s of a camera of 1280 by 720
 
@@ -54,17 +55,26 @@ export class Call {
   #busy = false;
 
   /**
-   * @param {{room: string, name: string, media: import("./media.js").LocalMedia, config: Config, codec?: string, onleave: () => void}} options
+   * @param {{room: string, name: string, media: import("./media.js").LocalMedia, config: Config, codec?: string, guard: {token: string} | null, onrefused: (why: string) => void, onleave: () => void}} options
    */
-  constructor({ room, name, media, config, codec, onleave }) {
+  constructor({ room, name, media, config, codec, guard, onrefused, onleave }) {
     this.room = room;
     this.name = name;
     this.codec = codec;
     this.media = media;
     this.onleave = onleave;
+    this.onrefused = onrefused;
+    this.token = guard?.token ?? "";
+    this.guard = guard && new Guard({ room, token: this.token });
     const { servers = [], prefix } = config.signaling.options;
-    this.driver = new NatsDriver({ servers, prefix });
-    this.peer = new Peer({ driver: this.driver, iceServers: config.iceServers, beforeAnnounce: () => this.#enterRoom() });
+    const ours = servers.every((server) => new URL(server).host === location.host); // a broker of others gets no token
+    const apart = (/** @type {string} */ server) => `${server}?room=${encodeURIComponent(room)}`;
+    this.driver = new NatsDriver(this.guard && ours ? { servers: servers.map(apart), prefix, token: this.token } : { servers, prefix });
+    this.peer = new Peer({
+      driver: this.driver, iceServers: config.iceServers,
+      beforeAnnounce: () => (this.guard ? this.#admit(this.guard) : this.#enterRoom()),
+      verify: this.guard ? (remote) => /** @type {Guard} */ (this.guard).verify(remote) : undefined,
+    });
     this.stage = new Stage();
     this.wishes = new Wishes(this.peer, () => this.#shown());
     this.stage.onlayout = () => this.wishes.update();
@@ -78,7 +88,8 @@ export class Call {
   async start() {
     if (this.media.stream.getTracks().length) this.#publishCamera();
     await this.peer.join({ room: this.room, metadata: { name: this.name } });
-    this.#render();
+    if (this.guard) await this.#admit(this.guard).catch(() => {}); // not only before announcing: signaling may be refused too
+    if (!this.#abort.signal.aborted) this.#render();
   }
 
   /** Has the server's hub, if it has one, enter the room. @returns {Promise<string | null>} the hub's id */
@@ -86,6 +97,34 @@ export class Call {
     const response = await fetch(`/api/v1/rooms/${encodeURIComponent(this.room)}`, { method: "POST", signal: AbortSignal.timeout(3000) });
     const answer = response.ok ? await response.json() : null;
     return answer?.hub && typeof answer.id === "string" ? answer.id : null;
+  }
+
+  /** Has this peer admitted, and leaves if that is refused. @param {Guard} guard @returns {Promise<string | null>} the hub's id */
+  async #admit(guard) {
+    const { id } = this.peer;
+    if (id === null) return null;
+    try {
+      const admission = await guard.admit(id);
+      if (this.peer.metadata) this.peer.metadata.admission = admission;
+      this.#restrict();
+      return guard.hub;
+    } catch (error) {
+      if (error instanceof Refused && !this.#abort.signal.aborted) {
+        const { onrefused } = this;
+        this.onleave = () => onrefused(error.message);
+        this.leave();
+      }
+      throw error;
+    }
+  }
+
+  /** Who may only watch has no buttons for the rest. */
+  #restrict() {
+    if (this.#mayPublish || this.mic.hidden) return;
+    for (const button of [this.mic, this.camera, this.share]) button.hidden = true;
+    this.peer.unpublish(CAMERA);
+    this.media.close();
+    toast("You may watch here, but not be seen or heard.");
   }
 
   // What is on the page.
@@ -122,7 +161,7 @@ export class Call {
     this.stage.alone.append(h("p", {}, "You are the only one here."), h("button.primary", { onclick: () => invite(this.link) }, icon("invite"), "Invite someone"));
   }
 
-  get link() { return location.origin + roomPath(this.room); }
+  get link() { return location.origin + roomPath(this.room) + (this.token ? `#token=${encodeURIComponent(this.token)}` : ""); }
 
   #listen() {
     const render = () => this.#renderSoon();
@@ -267,7 +306,11 @@ export class Call {
 
   // Buttons.
 
+  /** Whether this peer may bring media in, as far as is known yet. */
+  get #mayPublish() { return this.guard?.grant?.publish ?? true; }
+
   #publishCamera() {
+    if (!this.#mayPublish) return;
     const { stream } = this.media;
     if (stream.getTracks().length) this.peer.publish({ label: CAMERA, stream, encoding: { maxBitrate: LARGEST }, encodings: layers(this.media.video, this.codec), codec: this.codec });
     else this.peer.unpublish(CAMERA);
@@ -290,6 +333,7 @@ export class Call {
   }
 
   toggleMic() {
+    if (!this.#mayPublish) return;
     const track = this.media.audio;
     if (!track) return this.#changing(() => this.media.open({ video: false, audio: true }));
     track.enabled = !track.enabled;
@@ -298,6 +342,7 @@ export class Call {
   }
 
   toggleCamera() {
+    if (!this.#mayPublish) return;
     return this.#changing(async () => {
       if (this.media.video) this.media.closeVideo();
       else await this.media.open({ video: true, audio: false });
@@ -309,7 +354,7 @@ export class Call {
 
   async toggleScreen() {
     if (this.#screen) return this.#endScreen();
-    if (!canShareScreen()) return;
+    if (!canShareScreen() || !this.#mayPublish) return;
     try {
       const stream = await navigator.mediaDevices.getDisplayMedia({ video: { frameRate: { ideal: 30 } }, audio: true });
       const [video] = stream.getVideoTracks();
@@ -414,6 +459,7 @@ export class Call {
 
   async #every() {
     this.#notice();
+    if (this.guard?.grant && this.guard.stale) this.#admit(this.guard).catch(() => {});
     if (!this.#showStats) return;
     this.#numbers.take(await collect(this.peer));
     this.stage.stats((key) => (this.#showStats ? this.#numbers.of(key) : ""));

@@ -28,7 +28,12 @@ export function invite(link) {
       toast("Press Ctrl+C to copy the link.");
     }
   };
-  const code = h("img.qr", { alt: "QR code of the link", src: `/api/v1/qr?text=${encodeURIComponent(link)}`, onerror: () => code.remove() });
+  const code = h("img.qr", { alt: "QR code of the link", onerror: () => code.remove(), onload: () => URL.revokeObjectURL(code.src) });
+  // Not in a query: the link may have a token, and queries stay in logs.
+  fetch("/api/v1/qr", { method: "POST", body: link }).then(async (r) => {
+    if (!r.ok) throw new Error("too long");
+    code.src = URL.createObjectURL(await r.blob());
+  }).catch(() => code.remove());
   const local = ["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);
   const box = dialog("Invite", h("p", {}, "Whoever opens this link comes to this room."),
     h("div.copy", {}, field, h("button.primary", { autofocus: true, onclick: copy }, icon("copy"), "Copy")), code,

@@ -36,5 +36,5 @@ test("imports exist", () => {
 
 test("the client fits into one sitting", () => {
   const all = list("client/").map(read).join("\n");
-  assert.ok(gzipSync(all).length < 29_000, `${gzipSync(all).length} bytes gzipped`);
+  assert.ok(gzipSync(all).length < 30_000, `${gzipSync(all).length} bytes gzipped`);
 });
