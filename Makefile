@@ -73,7 +73,7 @@ unit: need-go
 
 race: need-go need-cc
 	@echo "== unit tests under the race detector"
-	@CGO_ENABLED=1 $(GO) test -race -timeout 15m ./...
+	@GO=$(GO) .ci/race
 
 brokers: need-go need-node tools
 	@echo "== tests against real brokers: socket.io, mosquitto, coturn"
