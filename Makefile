@@ -94,7 +94,7 @@ browser: need-go need-node tools
 
 netns: need-go need-node tools need-netns
 	@echo "== loss between network namespaces, $(LOSSTIME)"
-	@$(GO) test -tags netns -count=1 -timeout 10m -v -run '^TestNetns' ./cmd/node -netns.for=$(LOSSTIME)
+	@$(GO) test -tags netns -count=1 -timeout 10m -v -run '^TestNetnsLoss' ./cmd/node -netns.for=$(LOSSTIME)
 
 clean:
 	rm -rf bin dist
